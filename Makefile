@@ -1,0 +1,138 @@
+# Makefile - builds, runs and tests Service Layer. `make help` lists the targets; sources are found by pattern.
+# Settings: SAN=address|thread (sanitizers), DEBUG=1 (no optimisation), V=1 (show commands), PREFIX for install.
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+CC ?= cc
+PYTEST ?= /usr/bin/python3 -m pytest
+VARIANT := $(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
+OUT := build$(VARIANT)
+Q := $(if $(V),,@)
+
+PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
+  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
+  postgresql pgbouncer curl jq openssl g++
+BENCH_PACKAGES := nginx-light wrk sqlite3
+LINT_PACKAGES := clang-format clang-tidy cppcheck
+FUZZ_PACKAGES := clang libclang-rt-14-dev
+
+LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1
+# llhttp: a system library where there is one, else the C sources that node-llhttp ships, in strict mode.
+LLHTTP_SYSTEM := $(shell pkg-config --exists libllhttp && echo yes)
+LLHTTP_SRC := $(if $(LLHTTP_SYSTEM),,$(wildcard /usr/share/llhttp/*.c))
+LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),$(shell pkg-config --cflags libllhttp),-I/usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1)
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings -Werror
+OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
+SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)\
+  $(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)
+, := ,
+HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=2)
+CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
+  -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS)) $(LLHTTP_CFLAGS)
+LDLIBS_HOST = $(shell pkg-config --libs $(LIBS)) $(if $(LLHTTP_SYSTEM),-lllhttp) -l:libboost_context.a -lcrypt -ldl -lpthread -lm
+CFLAGS_PLUGIN := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) -fPIC -fvisibility=hidden -fno-plt \
+  -ftls-model=global-dynamic -Iinclude -Isdk -MMD -MP
+LDFLAGS_PLUGIN := -shared -Wl,-z,now -Wl,-z,relro -Wl,--exclude-libs,ALL -Wl,--version-script=sdk/plugin.map \
+  -Wl,--build-id $(if $(SAN),,-Wl$(,)-z$(,)defs)
+
+HOST_SRC := $(filter-out host/main.c,$(sort $(wildcard host/*/*.c)))
+HOST_OBJ := $(HOST_SRC:host/%.c=$(OUT)/host/%.o) $(patsubst /usr/share/llhttp/%.c,$(OUT)/llhttp/%.o,$(LLHTTP_SRC))
+PLUGINS := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.c)))))
+PLUGIN_SO := $(PLUGINS:%=$(OUT)/plugins/%.so)
+TEST_PLUGIN_SO := $(patsubst tests/contract/plugins/%.c,$(OUT)/test-plugins/%.so,$(sort $(wildcard tests/contract/plugins/*.c)))
+UNIT := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+APPSERVER := $(if $(VARIANT),$(OUT)/appserver,appserver)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+build: deps $(APPSERVER) $(PLUGIN_SO) ## build ./appserver and its plugins
+
+# Root is asked for only when a package is missing.
+install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
+  if [ -n "$$missing" ]; then echo "installing:" $$missing; sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+    $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+# A fresh machine has no pkg-config yet when make reads this file, so make starts again once packages are there.
+deps:
+	@$(call install_missing,$(PACKAGES))
+	@$(if $(LLHTTP_SYSTEM)$(LLHTTP_SRC),,$(MAKE) --no-print-directory $(or $(MAKECMDGOALS),build) DEPS_AGAIN=1 && touch $(OUT)/.again)
+test-deps: deps
+	@$(call install_missing,$(TEST_PACKAGES))
+
+run: build ## build and start on 127.0.0.1:8080 with an embedded durable store in ./data
+	@packaging/run-local
+
+$(APPSERVER): $(OUT)/host/main.o $(OUT)/libhost.a
+	@echo "  LD $@"
+	$(Q)$(CC) $(SANFLAGS) -pie -Wl,-z,relro -Wl,-z,now -o $@ $^ $(LDLIBS_HOST)
+$(OUT)/libhost.a: $(HOST_OBJ)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(OUT)/host/%.o: host/%.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	$(Q)$(CC) $(CFLAGS_HOST) -c -o $@ $<
+$(OUT)/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g -fPIE $(SANFLAGS) $(LLHTTP_CFLAGS) -c -o $@ $<
+
+# A plugin is all C files of its directory; a file LIBS there names what it links (statically, hidden).
+define plugin_rule
+$(OUT)/plugins/$(1).so: $(patsubst plugins/%.c,$(OUT)/plugin-obj/%.o,$(wildcard plugins/$(1)/*.c)) sdk/plugin.map $(wildcard plugins/$(1)/LIBS)
+	@mkdir -p $$(@D)
+	@echo "  SO $$@"
+	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS_PLUGIN) -o $$@ $$(filter %.o,$$^) $(shell cat plugins/$(1)/LIBS 2>/dev/null)
+endef
+$(foreach p,$(PLUGINS),$(eval $(call plugin_rule,$(p))))
+$(OUT)/plugin-obj/%.o: plugins/%.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	$(Q)$(CC) $(CFLAGS_PLUGIN) -c -o $@ $<
+$(OUT)/test-plugins/%.so: tests/contract/plugins/%.c sdk/plugin.map
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_PLUGIN) $(LDFLAGS_PLUGIN) -o $@ $<
+test-plugins: $(TEST_PLUGIN_SO)
+
+# Unit tests reach statics by including the source; archive members already satisfied that way are not pulled in again.
+$(OUT)/unit/%: tests/unit/%.c $(OUT)/libhost.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_HOST) -Itests/unit -o $@ $< $(OUT)/libhost.a -lcmocka $(LDLIBS_HOST)
+unit: $(UNIT)
+	$(Q)tests/unit/run $(UNIT)
+
+test: test-deps build unit test-plugins ## install what is missing, build, run every test (T=pattern picks)
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
+
+test-fault: test-deps build test-plugins ## kill -9, lost database, replicas: what was acknowledged is still there
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
+
+bench: test-deps build test-plugins ## ratios against nginx, sqlite3 and pgbench in one run
+	@$(call install_missing,$(BENCH_PACKAGES))
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run
+
+fuzz: test-deps ## a short run of each libFuzzer target (SECONDS=n each)
+	@$(call install_missing,$(FUZZ_PACKAGES))
+	$(Q)tests/fuzz/run
+
+lint: test-deps ## formatting, cppcheck, file and function sizes, floors
+	@$(call install_missing,$(LINT_PACKAGES))
+	$(Q)tests/lint
+
+format: ## rewrite the C sources by .clang-format
+	@$(call install_missing,$(LINT_PACKAGES))
+	$(Q)git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+install: build ## install under PREFIX (DESTDIR honoured)
+	install -Dm755 $(APPSERVER) $(DESTDIR)$(PREFIX)/bin/appserver
+	for p in $(PLUGIN_SO); do install -Dm644 $$p $(DESTDIR)$(PREFIX)/lib/service-layer/plugins/$$(basename $$p); done
+	for h in include/service_layer/*.h; do install -Dm644 $$h $(DESTDIR)$(PREFIX)/include/service_layer/$$(basename $$h); done
+	find migrations -name '*.sql' -exec install -Dm644 {} $(DESTDIR)$(PREFIX)/share/service-layer/{} \;
+	install -Dm644 configs/config.yaml $(DESTDIR)$(PREFIX)/share/doc/service-layer/config.yaml
+
+clean: ## remove what was built
+	rm -rf build build-* appserver
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+.PHONY: help build deps test-deps run unit test test-plugins test-fault bench fuzz lint format install clean

@@ -1,0 +1,52 @@
+/* config.h - the configuration: file (YAML or JSON), environment and flags into one checked structure. */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+#include "base/json.h"
+
+struct plugin_config { char *name; bool enabled, required; char *isolation; json_t *config; int line; struct plugin_config *next; };
+struct str_list { sl_str *item; size_t n; };
+struct config {
+    arena *arena;                       /* owns all text here */
+    sl_str file;                        /* "" = none was read */
+    /* server */
+    struct str_list listen, trusted_proxies, cors_origins;
+    sl_str tls_cert, tls_key;
+    int64_t max_connections, max_header_bytes, max_headers, max_body, max_inflight;
+    int64_t header_ms, body_ms, idle_ms, write_ms, deadline_ms, drain_ms, body_min_rate;
+    bool reuse_port, require_tenant;
+    sl_str default_tenant;
+    int64_t page_default, page_max, idempotency_ms;
+    /* database */
+    sl_str dsn;
+    int64_t max_open_conns, max_idle_conns, conn_max_lifetime_ms, connect_ms, max_rows, max_result_bytes;
+    bool migrate;
+    /* logging, metrics */
+    sl_str log_level, log_format, metrics_token;
+    /* auth, security */
+    struct str_list api_tokens, admin_tokens;
+    sl_str secret_keys;
+    /* modules */
+    struct str_list plugin_dirs, migration_dirs;
+    int64_t slow_ms, slow_module_ms;
+    struct plugin_config *plugins;      /* as configured, in file order */
+    /* jobs, outbound */
+    int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms, job_backoff_max_ms,
+        job_history_ms;
+    bool outbound_allow_private;
+    struct str_list outbound_allow;
+    int64_t outbound_max_total, outbound_max_per_host, outbound_timeout_ms, outbound_max_bytes;
+    sl_str outbound_ca_file;
+    /* what the command line asks for */
+    bool check, print, migrate_only, show_version, show_help;
+};
+
+/* Everything wrong is gathered, one line each ("configs/config.yaml:12: server.prot: unknown key, did you mean `port`?");
+ * the result is NULL then. argv flags win over the environment, that over the file, that over defaults. */
+struct config *config_load(int argc, char **argv, char **env, buf *errors);
+/* The configuration of one plugin against its schema: defaults, then file, then the environment variables that fields name
+ * with "x-env" (and NAME_FILE). The result is owned by the caller; NULL: errors got lines with file and line. */
+json_t *config_for_plugin(const struct config *cfg, const char *plugin, const json_t *schema, char **env, buf *errors);
+void config_print(const struct config *cfg, buf *out); /* effective, as YAML, secrets shown as "***" and their source */
+void config_usage(buf *out);                           /* flags and environment variables */
+void config_free(struct config *cfg);                  /* wipes secrets */
+#endif
