@@ -49,16 +49,17 @@ APPSERVER := $(if $(VARIANT),$(OUT)/appserver,appserver)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-build: deps $(APPSERVER) $(PLUGIN_SO) ## build ./appserver and its plugins
+# A fresh machine has no pkg-config when make first reads this file: packages first, then make again for the rest.
+build: deps ## build ./appserver and its plugins
+	@$(MAKE) --no-print-directory compile
+compile: $(APPSERVER) $(PLUGIN_SO)
 
 # Root is asked for only when a package is missing.
 install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
   if [ -n "$$missing" ]; then echo "installing:" $$missing; sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
     $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
-# A fresh machine has no pkg-config yet when make reads this file, so make starts again once packages are there.
 deps:
 	@$(call install_missing,$(PACKAGES))
-	@$(if $(LLHTTP_SYSTEM)$(LLHTTP_SRC),,$(MAKE) --no-print-directory $(or $(MAKECMDGOALS),build) DEPS_AGAIN=1 && touch $(OUT)/.again)
 test-deps: deps
 	@$(call install_missing,$(TEST_PACKAGES))
 
@@ -102,13 +103,16 @@ $(OUT)/unit/%: tests/unit/%.c $(OUT)/libhost.a
 unit: $(UNIT)
 	$(Q)tests/unit/run $(UNIT)
 
-test: test-deps build unit test-plugins ## install what is missing, build, run every test (T=pattern picks)
+test: test-deps ## install what is missing, build, run every test (T=pattern picks)
+	@$(MAKE) --no-print-directory compile test-plugins unit
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
 
-test-fault: test-deps build test-plugins ## kill -9, lost database, replicas: what was acknowledged is still there
+test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged is still there
+	@$(MAKE) --no-print-directory compile test-plugins
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
-bench: test-deps build test-plugins ## ratios against nginx, sqlite3 and pgbench in one run
+bench: test-deps ## ratios against nginx, sqlite3 and pgbench in one run
+	@$(MAKE) --no-print-directory compile test-plugins
 	@$(call install_missing,$(BENCH_PACKAGES))
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run
 
@@ -135,4 +139,4 @@ clean: ## remove what was built
 	rm -rf build build-* appserver
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: help build deps test-deps run unit test test-plugins test-fault bench fuzz lint format install clean
+.PHONY: help build compile deps test-deps run unit test test-plugins test-fault bench fuzz lint format install clean
