@@ -80,8 +80,11 @@ static bool read_properties(struct reader *r, json_t *schema, json_t *properties
     json_t *child;
     if (!json_is_object(properties)) return fail(r, "properties: must be an object");
     if (!gather_required(r, schema, properties)) return false;
-    json_object_foreach(properties, name, child)
+    json_object_foreach(properties, name, child) {
+        for (const char *p = name; *p; p++)
+            if ((unsigned char)*p <= ' ' || *p == '"' || *p == '\\') return fail(r, "`%.64s` is not a name for a property", name);
         if (!read_below(r, child, "properties", name, depth)) return false;
+    }
     return true;
 }
 
