@@ -4,7 +4,7 @@
 #include "jobs/engine.h"
 #include <stdlib.h>
 
-enum { ARMS_MAX = 16, AHEAD_MAX = 1000, SETTLING_MAX = 4000, LOOK_MAX = 4096 };
+enum { ARMS_MAX = 16, CLAIM_MAX = 4096, AHEAD_MAX = 1000, SETTLING_MAX = 4000, LOOK_MAX = 128 };
 
 /* Jobs are claimed ahead of free hands only as far as they finish within a tenth of a second, so slow ones stay in the store
  * for other replicas. */
@@ -27,7 +27,7 @@ static uint32_t claim_room(void)
     uint32_t all = engine.cfg.concurrency + claim_ahead(), held = engine.running + (uint32_t)engine.queue.n;
     if (engine.settling.n >= SETTLING_MAX || held >= all) return 0;
     if (engine.queue.n && all - held < all / 2) return 0;
-    return all - held;
+    return all - held < engine.claim_max ? all - held : engine.claim_max;
 }
 
 static uint32_t slot_room(const struct slot *s)
@@ -81,28 +81,33 @@ static void look_row(sl_str kind, sl_value due, int64_t now)
     if (s->def) s->hot = true;
 }
 
-static bool look(call *c)
+static bool look_some(call *c, sl_value *args, size_t n)
 {
-    size_t n = 0, room = 0;
-    for (struct slot *s = engine.slots; s; s = s->next) room += s->def != NULL;
-    if (room > LOOK_MAX) room = LOOK_MAX;
-    engine.look = false;
-    engine.looked_ms = loop_now();
-    if (!room) return true;
-    room = (room + 7) / 8 * 8; /* few different statements */
-    sl_value *args = arena_alloc(c->arena, room * sizeof *args);
-    for (struct slot *s = engine.slots; s && n < room; s = s->next)
-        if (s->def) args[n++] = sl_text(s->name);
-    while (n < room) args[n++] = sl_text(SL(""));
     const sl_rows *rows;
-    sl_err e = store_query(c, &rows, look_sql(c, room), args, room);
-    if (e) return false;
-    engine.next_due = 0;
-    engine.stats.oldest_waiting_us = 0;
+    while (n % 8) args[n++] = sl_text(SL("")); /* few different statements */
+    if (store_query(c, &rows, look_sql(c, n), args, n)) return false;
     for (uint32_t i = 0; i < rows->rows; i++) {
         int64_t now = sl_cell_int(rows, i, "now");
         engine.clock_offset = now - clock_now();
         look_row(sl_cell_text(rows, i, "kind"), sl_cell(rows, i, "due"), now);
+    }
+    return true;
+}
+
+static bool look(call *c)
+{
+    sl_value args[LOOK_MAX];
+    size_t n = 0;
+    engine.look = false;
+    engine.looked_ms = loop_now();
+    engine.next_due = 0;
+    engine.stats.oldest_waiting_us = 0;
+    for (struct slot *s = engine.slots; s; s = s->next) {
+        if (s->def) args[n++] = sl_text(s->name);
+        if (n == LOOK_MAX || (n && !s->next)) {
+            if (!look_some(c, args, n)) return false;
+            n = 0;
+        }
     }
     return true;
 }
@@ -233,12 +238,22 @@ static bool claim(call *c, uint32_t room)
     else store_rollback(c);
     if (e) {
         for (size_t i = 0; i < n; i++) arms[i].slot->hot = true;
-        return false;
+        if (e == SL_ETOOBIG && engine.claim_max > 1) engine.claim_max = room < engine.claim_max ? room / 2 + 1 : engine.claim_max / 2;
+        return e == SL_ETOOBIG && engine.claim_max > 1; /* their payloads are too much for one result: fewer at once */
     }
+    if (engine.claim_max < CLAIM_MAX) engine.claim_max *= 2;
     take_rows(rows);
     for (size_t i = 0; i < n; i++)
         if (arms[i].slot->claimed - arms[i].before >= arms[i].limit) arms[i].slot->hot = true; /* there may be more */
     return true;
+}
+
+static bool more_to_claim(void)
+{
+    if (engine.draining || !claim_room()) return false;
+    struct slot *s = engine.slots;
+    while (s && !slot_room(s)) s = s->next;
+    return s != NULL;
 }
 
 void claim_tick(call *c, void *unused)
@@ -251,12 +266,7 @@ void claim_tick(call *c, void *unused)
     uint32_t room = claim_room();
     if (room && !claim(c, room)) return;
     arm_due();
-    if (engine.draining || !claim_room()) return;
-    for (struct slot *s = engine.slots; s; s = s->next)
-        if (slot_room(s)) {
-            claim_kick();
-            return;
-        }
+    if (more_to_claim()) claim_kick();
 }
 
 /* ---- start ---- */
@@ -271,7 +281,7 @@ void on_starter(uv_timer_t *t)
         uv_timer_start(t, on_starter, 20, 0);
         return;
     }
-    if (claim_room()) claim_kick();
+    if (more_to_claim()) claim_kick();
 }
 
 void start_soon(void)

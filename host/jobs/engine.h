@@ -5,6 +5,7 @@
 #include "jobs/jobs.h"
 #include "observe/metrics.h"
 
+enum { ATTEMPTS_DEFAULT = 8 };
 enum outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_RETRIED, RUN_DEAD, RUN_LOST, RUN_RETURNED, OUTCOMES };
 const char *outcome_name(enum outcome o);
 
@@ -62,6 +63,7 @@ extern struct engine {
     struct run *runs;             /* all: queued, running, settling */
     struct run_list queue, settling;
     uint32_t running, claimed;
+    uint32_t claim_max;           /* jobs in one claim; fewer while their payloads are large */
     bool look;                    /* ask the store what is due */
     uint64_t looked_ms;           /* loop time of the last look */
     int64_t next_due;             /* store time, 0 = none known */

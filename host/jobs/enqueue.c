@@ -20,18 +20,21 @@ static void wake_slot(void *arg)
     claim_kick();
 }
 
+/* Absent text travels as '', so that the parameters of the prepared statement always have the same types. */
+static sl_str or_empty(sl_str s) { return s.p ? s : SL(""); }
+
 static sl_err insert(call *c, const sl_job *job, sl_str tenant, sl_str topic)
 {
     char id[ID_TEXT];
     struct slot *s = slot_find(job->kind);
-    uint32_t attempts = job->attempts ? job->attempts : s && s->def ? s->def->attempts : 0;
-    if (!attempts) attempts = engine.cfg.attempts ? engine.cfg.attempts : 1;
+    uint32_t attempts = job->attempts ? job->attempts : jobs_attempts(job->kind);
     id_new(id);
     sl_err e = store_defer(c, SL("insert into sl_jobs (id, kind, key, tenant, json, topic, trace, state, run_at, attempts, "
-                                 "max_attempts, created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, 'waiting', "
-                                 "coalesce($8, {{now}}), 0, $9, {{now}}, {{now}}) on conflict do nothing"),
-                           SL_ARRAY((const char *)id, job->kind, job->key, tenant, job->json, topic, trace_id(c),
-                                    job->run_at > 0 ? sl_int(job->run_at) : sl_text(sl_lit(NULL, 0)), (int64_t)attempts), 9, 0);
+                                 "max_attempts, created_at, updated_at) values ($1, $2, nullif($3, ''), nullif($4, ''), nullif($5, ''), "
+                                 "nullif($6, ''), nullif($7, ''), 'waiting', coalesce(nullif($8, 0), {{now}}), 0, $9, {{now}}, "
+                                 "{{now}}) on conflict do nothing"),
+                           SL_ARRAY((const char *)id, job->kind, or_empty(job->key), or_empty(tenant), or_empty(job->json),
+                                    or_empty(topic), or_empty(trace_id(c)), job->run_at, (int64_t)attempts), 9, 0);
     if (e) return e;
     if (job->run_at > store_now()) store_after_commit(c, jobs_wake, NULL); /* later: only the next due time may have moved */
     else if (s && s->def) store_after_commit(c, wake_slot, s);

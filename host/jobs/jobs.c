@@ -17,7 +17,7 @@ static void set_config(const struct jobs_config *from)
     if (cfg->lease_ms < 300) cfg->lease_ms = 300;
     cfg->poll_ms = or_else(cfg->poll_ms, 1000);
     cfg->deadline_ms = or_else(cfg->deadline_ms, 60000);
-    cfg->attempts = or_else(cfg->attempts, 8);
+    cfg->attempts = or_else(cfg->attempts, ATTEMPTS_DEFAULT);
     cfg->backoff_ms = or_else(cfg->backoff_ms, 1000);
     cfg->backoff_max_ms = or_else(cfg->backoff_max_ms, 600000);
     if (cfg->history_ms <= 0) cfg->history_ms = INT64_C(7) * 86400 * 1000;
@@ -76,6 +76,7 @@ sl_err jobs_start(call *c, const struct jobs_config *cfg, job_invoke *invoke, ch
     engine.draining = engine.store_away = false;
     engine.on = engine.timers = engine.look = true;
     engine.rate_ns = clock_monotonic();
+    engine.claim_max = 4096;
     uv_timer_init(loop_uv(), &engine.starter);
     uv_timer_init(loop_uv(), &engine.due);
     uv_timer_init(loop_uv(), &engine.tick);

@@ -41,6 +41,7 @@ void jobs_set_kinds(const struct job_kind *kinds, size_t n);   /* copied; swaps 
  * call's deadline. The engine is off then; jobs_enqueue goes on working. */
 void jobs_drain(call *c);
 const struct job_kind *jobs_kind(sl_str kind);                 /* NULL if this process cannot run it */
+uint32_t jobs_attempts(sl_str kind);                           /* that a job of this kind gets when it names none */
 /* Join the call's transaction (store_defer): nothing happens on rollback; runners wake after the commit. SL_EINVAL: kind or
  * key is empty, too long or not UTF-8, or json is not JSON; SL_ETOOBIG: json is over JOB_JSON_MAX. */
 sl_err jobs_enqueue(call *c, const sl_job *job, sl_str tenant);

@@ -101,6 +101,12 @@ const struct job_kind *jobs_kind(sl_str kind)
     return s ? s->def : NULL;
 }
 
+uint32_t jobs_attempts(sl_str kind)
+{
+    const struct job_kind *k = jobs_kind(kind);
+    return k && k->attempts ? k->attempts : engine.cfg.attempts ? engine.cfg.attempts : ATTEMPTS_DEFAULT;
+}
+
 void jobs_each_kind(void (*visit)(const struct job_kind_stats *k, void *arg), void *arg)
 {
     for (struct slot *s = engine.slots; s; s = s->next) {

@@ -5,7 +5,7 @@
 #include "jobs/engine.h"
 #include <stdlib.h>
 
-enum { RETRY_MAX_MS = 2000000000 }; /* 23 days */
+enum { RETRY_MAX_MS = 2000000000, /* 23 days */ NOT_RUN_US = 200000 };
 
 int64_t store_now(void) { return clock_now() + engine.clock_offset; }
 
@@ -156,8 +156,9 @@ sl_err jobs_retry(call *c, uint32_t delay_ms, sl_str why)
 static sl_err before_commit(call *c)
 {
     struct run *r = run_of(c);
+    r->leaves = false; /* the handler may have been run again after a lost transaction */
     if (r->lost) return SL_ECONFLICT;
-    if (!c->tx) return SL_OK; /* nothing was written: taken off together with others */
+    if (!store_pending(c)) return SL_OK; /* nothing was written: taken off together with others */
     r->outcome = RUN_SUCCEEDED;
     r->finished_at = r->claimed_at + (clock_monotonic() - r->claimed_ns) / 1000;
     r->leaves = true;
@@ -196,6 +197,13 @@ static void decide(call *c, struct run *r, sl_err e)
 {
     if (e == SL_OK) {
         r->outcome = RUN_SUCCEEDED;
+        return;
+    }
+    if (!c->generation) { /* its plugin is just being replaced, or at its own limit: the handler never ran */
+        r->outcome = RUN_RETURNED;
+        r->delay_us = NOT_RUN_US;
+        r->started_ns = 0; /* no attempt, no history */
+        set_error(r, SL("the plugin did not take the job"));
         return;
     }
     if (e == SL_ECANCEL && c->cancelled && !r->retry) { /* drained, or its plugin is being replaced: not the job's fault */

@@ -50,7 +50,7 @@ static sl_err defer_deletes(call *c, struct run *const *runs, size_t n)
     while (n) {
         size_t some = n < IDS ? n : IDS, room = places(some, IDS);
         sl_value args[1 + IDS] = { sl_ctext(engine.owner) };
-        for (size_t i = 0; i < room; i++) args[1 + i] = sl_text(i < some ? runs[i]->job.id : sl_lit(NULL, 0));
+        for (size_t i = 0; i < room; i++) args[1 + i] = sl_text(i < some ? runs[i]->job.id : SL(""));
         sl_err e = store_defer(c, ids_sql(room), args, 1 + room, (int64_t)some);
         if (e) return e;
         runs += some;
@@ -59,6 +59,7 @@ static sl_err defer_deletes(call *c, struct run *const *runs, size_t n)
     return SL_OK;
 }
 
+/* Absent text travels as '': a parameter that is now NULL and now text would make a prepared statement of each mixture. */
 static sl_str history_sql(size_t n)
 {
     static char *made[ROWS + 1];
@@ -67,13 +68,20 @@ static sl_str history_sql(size_t n)
     buf_init(&b, 1 << 16);
     buf_add_cstr(&b, "insert into sl_job_runs (job_id, kind, key, tenant, attempt, started_at, finished_at, outcome, error, "
                      "replica) values ");
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 1; k <= COLUMNS; k++)
-            buf_printf(&b, "%s$%zu%s", k > 1 ? "," : i ? ",(" : "(", i * COLUMNS + k, k == COLUMNS ? ")" : "");
+    for (size_t i = 0; i < n; i++) {
+        buf_add_cstr(&b, i ? ",(" : "(");
+        for (size_t k = 1; k <= COLUMNS; k++) {
+            bool nullable = k == 3 || k == 4 || k == 9;
+            buf_printf(&b, nullable ? "%snullif($%zu,'')" : "%s$%zu", k > 1 ? "," : "", i * COLUMNS + k);
+        }
+        buf_add_char(&b, ')');
+    }
     buf_add_char(&b, 0);
     made[n] = b.p; /* kept for the process */
     return sl_cstr(made[n]);
 }
+
+static sl_str or_empty(sl_str s) { return s.p ? s : SL(""); }
 
 sl_err defer_history(call *c, const struct run *const *runs, size_t n)
 {
@@ -82,9 +90,9 @@ sl_err defer_history(call *c, const struct run *const *runs, size_t n)
         sl_value *v = arena_alloc(c->arena, some * COLUMNS * sizeof *v), *at = v;
         for (size_t i = 0; i < some; i++, at += COLUMNS) {
             const struct run *r = runs[i];
-            memcpy(at, SL_ARRAY(r->job.id, r->job.kind, r->job.key, r->job.tenant, (int64_t)r->job.attempt, r->claimed_at,
-                                r->finished_at > r->claimed_at ? r->finished_at : r->claimed_at, outcome_name(r->outcome),
-                                r->error[0] ? sl_cstr(r->error) : sl_lit(NULL, 0), (const char *)engine.owner),
+            int64_t end = r->finished_at > r->claimed_at ? r->finished_at : r->claimed_at;
+            memcpy(at, SL_ARRAY(r->job.id, r->job.kind, or_empty(r->job.key), or_empty(r->job.tenant), (int64_t)r->job.attempt,
+                                r->claimed_at, end, outcome_name(r->outcome), (const char *)r->error, (const char *)engine.owner),
                    COLUMNS * sizeof *v);
         }
         sl_err e = store_defer(c, history_sql(some), v, some * COLUMNS, 0);
@@ -98,14 +106,14 @@ sl_err defer_history(call *c, const struct run *const *runs, size_t n)
 static sl_err defer_end(call *c, const struct run *r)
 {
     const sl_value v[] = { sl_text(r->job.id), sl_ctext(engine.owner), sl_int(r->job.attempt),
-                           sl_text(r->error[0] ? sl_cstr(r->error) : sl_lit(NULL, 0)), sl_int(r->delay_us) };
+                           sl_ctext(r->error), sl_int(r->delay_us) };
     if (r->outcome == RUN_DEAD)
         return store_defer(c, SL("update sl_jobs set state = 'dead', last_error = $4, updated_at = {{now}}, lease_until = null "
                                  "where id = $1 and owner = $2 and attempts = $3 and state = 'running'"), v, 4, 1);
     if (r->outcome == RUN_RETURNED)
-        return store_defer(c, SL("update sl_jobs set state = 'waiting', attempts = attempts - 1, last_error = $4, "
-                                 "updated_at = {{now}}, lease_until = null "
-                                 "where id = $1 and owner = $2 and attempts = $3 and state = 'running'"), v, 4, 1);
+        return store_defer(c, SL("update sl_jobs set state = 'waiting', attempts = attempts - 1, run_at = {{now}} + $5, "
+                                 "last_error = $4, updated_at = {{now}}, lease_until = null "
+                                 "where id = $1 and owner = $2 and attempts = $3 and state = 'running'"), v, 5, 1);
     return store_defer(c, SL("update sl_jobs set state = 'waiting', run_at = {{now}} + $5, last_error = $4, updated_at = {{now}}, "
                              "lease_until = null where id = $1 and owner = $2 and attempts = $3 and state = 'running'"), v, 5, 1);
 }
@@ -136,7 +144,7 @@ static void settled(struct run *r)
     else if (r->outcome == RUN_FAILED)
         log_info("a job failed and will run again", LOG_S("kind", r->job.kind), LOG_S("job_id", r->job.id),
                  LOG_I("attempt", r->job.attempt), LOG_I("delay_ms", r->delay_us / 1000), LOG_C("error", r->error));
-    if (r->outcome == RUN_FAILED || r->outcome == RUN_RETRIED) {
+    if (r->outcome != RUN_SUCCEEDED && r->outcome != RUN_DEAD) {
         int64_t due = store_now() + r->delay_us;
         if (!engine.next_due || due < engine.next_due) engine.next_due = due;
         jobs_wake(NULL);
