@@ -37,6 +37,7 @@ static bool join_repeated(struct request *r, struct refusal *why)
     for (size_t i = 0; i < r->n_pairs; i++) {
         sl_pair h = r->pairs[i], *same = NULL;
         h.value = trim_end(h.value);
+        if (!h.name.n) return bad(why, "A header field has no name.");
         unsigned mix = (unsigned)h.name.n * 7u + (unsigned char)h.name.p[0] * 31u + (unsigned char)h.name.p[h.name.n - 1];
         uint64_t bit = (uint64_t)1 << (mix & 63);
         for (size_t k = 0; (seen & bit) && k < kept && !same; k++)

@@ -8,17 +8,19 @@ static int refuse(struct conn *c, int status, const char *code, const char *deta
     return HPE_USER;
 }
 
-/* A line of the head that begins with a blank continues the one before (obs-fold): proxies disagree about it and llhttp lets
- * it pass, so it is refused (RFC 9112 5.2). Looks at [scan, end) and stops behind the empty line. */
+/* A line of the head that begins with a blank continues the one before (obs-fold, RFC 9112 5.2), and a bare line feed may end
+ * the head: proxies disagree about both and llhttp lets them pass, so they are refused. Looks at [scan, end) and stops behind
+ * the empty line. */
 static bool scan_lines(struct conn *c)
 {
     const char *p = c->scan;
     while (p < c->end) {
-        if (c->line_start && (*p == ' ' || *p == '\t')) return false;
-        if (c->line_start && (*p == '\r' || *p == '\n')) { /* the read may have ended between the two */
-            p += *p == '\r' && c->end - p > 1 ? 2 : 1;
+        if (c->half_end || (c->line_start && *p == '\r')) { /* the read may have ended between CR and LF */
+            p += c->half_end || c->end - p == 1 ? 1 : 2;
+            c->half_end = !c->half_end && p == c->end && p[-1] == '\r';
             break;
         }
+        if (c->line_start && (*p == ' ' || *p == '\t' || *p == '\n')) return false;
         const char *lf = memchr(p, '\n', (size_t)(c->end - p));
         c->line_start = lf != NULL;
         p = lf ? lf + 1 : c->end;
@@ -27,12 +29,17 @@ static bool scan_lines(struct conn *c)
     return true;
 }
 
+static int refuse_line(struct conn *c)
+{
+    return refuse(c, 400, "malformed_request", "A header field is folded over several lines or ends in a bare line feed.");
+}
+
 static int on_begin(llhttp_t *p)
 {
     struct conn *c = p->data;
     c->r = request_take(c);
     c->scan = NULL;
-    c->line_start = false;
+    c->line_start = c->half_end = false;
     c->head_bytes = 0;
     conn_phase(c, CONN_HEAD, srv.cfg.header_ms);
     return 0;
@@ -156,6 +163,7 @@ static int announce(struct conn *c, struct request *r, bool has_body, uint64_t l
     conn_phase(c, CONN_BODY, srv.cfg.body_ms);
     c->body_since = loop_now();
     c->body_bytes = 0;
+    spare_take(&c->out, OUT_MAX);
     if (r->expects) buf_add_cstr(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
     return 0;
 }
@@ -165,7 +173,7 @@ static int on_head_done(llhttp_t *p)
     struct conn *c = p->data;
     struct request *r = c->r;
     struct refusal why;
-    if (!scan_lines(c)) return refuse(c, 400, "malformed_request", "A header field is folded over several lines.");
+    if (!scan_lines(c)) return refuse_line(c);
     r->head_done = true;
     if (!head_fits(c, 0)) return refuse_head(c);
     if (!head_check(c, r, &why)) return refuse(c, why.status, why.code, why.detail);
@@ -222,6 +230,8 @@ static void refuse_syntax(struct conn *c, llhttp_errno_t e)
         }
         break;
     case HPE_INVALID_VERSION:
+        if (c->parser.http_major == 1 && c->parser.http_minor <= 1) break; /* a right version with something odd behind it */
+        /* fall through */
     case HPE_PAUSED_H2_UPGRADE:
         conn_refuse(c, 505, "version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.");
         return;
@@ -251,8 +261,7 @@ size_t conn_parse(struct conn *c, const char *p, size_t n)
         /* Blanks before a value reach no callback: count what came, whatever it was. */
         c->head_bytes += n;
         if (c->head_bytes > srv.cfg.max_header_bytes + READ_SIZE) refuse_head(c);
-        else if (c->r->head_n && !scan_lines(c))
-            conn_refuse(c, 400, "malformed_request", "A header field is folded over several lines.");
+        else if (c->r->head_n && !scan_lines(c)) refuse_line(c);
     }
     return n;
 }
