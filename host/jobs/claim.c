@@ -72,7 +72,9 @@ static sl_str look_sql(call *c, size_t n)
 static void look_row(sl_str kind, sl_value due, int64_t now)
 {
     struct slot *s = slot_find(kind);
-    if (!s || due.type != SL_INT) return;
+    if (!s) return;
+    s->look_again = due.type == SL_INT && due.i <= now; /* what comes behind it is not known */
+    if (due.type != SL_INT) return;
     if (due.i > now) {
         if (!engine.next_due || due.i < engine.next_due) engine.next_due = due.i;
         return;
@@ -243,8 +245,11 @@ static bool claim(call *c, uint32_t room)
     }
     if (engine.claim_max < CLAIM_MAX) engine.claim_max *= 2;
     take_rows(rows);
-    for (size_t i = 0; i < n; i++)
-        if (arms[i].slot->claimed - arms[i].before >= arms[i].limit) arms[i].slot->hot = true; /* there may be more */
+    for (size_t i = 0; i < n; i++) {
+        struct slot *s = arms[i].slot;
+        if (s->claimed - arms[i].before >= arms[i].limit) s->hot = true; /* there may be more */
+        else if (s->look_again && s->claimed > arms[i].before) engine.look = true; /* none: others hold them just now */
+    }
     return true;
 }
 
@@ -266,7 +271,7 @@ void claim_tick(call *c, void *unused)
     uint32_t room = claim_room();
     if (room && !claim(c, room)) return;
     arm_due();
-    if (more_to_claim()) claim_kick();
+    if (more_to_claim() || engine.look) claim_kick();
 }
 
 /* ---- start ---- */

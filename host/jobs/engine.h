@@ -18,6 +18,7 @@ struct slot {
     const struct job_kind *def;   /* NULL: this process cannot run it now */
     struct kind_table *table;     /* of def */
     bool hot;                     /* it may have due jobs: claim */
+    bool look_again;              /* once its due jobs are claimed: when is the next one due? */
     uint32_t claimed;             /* leases of this process */
     uint64_t succeeded, failed, dead;
     int64_t next_tick;            /* of a schedule; 0 = not known yet */
