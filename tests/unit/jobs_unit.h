@@ -141,7 +141,7 @@ static inline void unit_main(call *c)
     unit_jobs = (struct jobs_config){ .concurrency = 8, .lease_ms = 1500, .poll_ms = 200, .backoff_ms = 20, .attempts = 3 };
     unit_body(c);
     store_rollback(c);
-    call_deadline(c, 3000);
+    call_deadline(c, 600);
     jobs_drain(c);
     call_deadline(c, 0);
     jobs_set_kinds(NULL, 0);
