@@ -1,0 +1,94 @@
+/* private.h - what the files of module/ share with each other: checks, loading, tables and captured calls. */
+#ifndef MODULE_PRIVATE_H
+#define MODULE_PRIVATE_H
+#include "module/module.h"
+
+extern const struct config *module_cfg;
+extern const struct module_hooks *module_hooks;
+extern keyring *module_keys;
+extern char **module_env;
+enum { MODULE_WHY = 512 };
+
+/* ---- names.c: what may be a name, and grants ---- */
+bool name_is_module(sl_str s);             /* [a-z][a-z0-9_-]*, at most 63 */
+bool name_is_topic(sl_str s);              /* dotted words: [a-z0-9_-]+(.[a-z0-9_-]+)*, at most 128 */
+bool name_matches(sl_str pattern, sl_str s); /* equal, or pattern ends in `*` and is a prefix up to there */
+bool grants_read(arena *a, sl_str text, struct grant **out, size_t *n, char *why, size_t why_size);
+bool generation_granted(const struct generation *g, const char *verb, sl_str what);
+
+/* ---- elf.c: reads the file before anything of it runs ---- */
+struct elf_finding { bool fatal; char text[256]; };
+enum { ELF_FINDINGS = 24 };
+size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
+
+/* ---- descriptor.c ---- */
+/* Check everything `p` says and copy it into g (g->arena, spec, life, entries, grants, schemas); nothing of p is needed
+ * afterwards but code. False: why. g->module is not looked at. */
+bool descriptor_read(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
+void descriptor_free(struct generation *g);   /* schemas; the arena stays */
+/* Does another started or staged module already offer one of g's routes, jobs or questions? */
+bool descriptor_clash(const struct generation *g, char *why, size_t why_size);
+
+/* ---- load.c: one copy of a plugin ---- */
+struct generation *generation_new(struct module *m);
+bool generation_copy(struct generation *g, char *why, size_t why_size);  /* read once, check the ELF, private copy */
+bool generation_open(struct generation *g, char *why, size_t why_size);  /* dlopen in this process, read, take metrics */
+bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
+void generation_free(struct generation *g);   /* calls must be 0; closes the library, removes the copy */
+void load_close(void);                        /* remove the private directory */
+
+/* ---- probe.c: opens plugins in short-lived children ---- */
+struct probe { struct generation *g; json_t *seen; char why[MODULE_WHY]; }; /* seen: what the descriptor says, owned */
+void probe_all(struct probe *probes, size_t n);
+
+/* ---- order.c ---- */
+/* Sort the modules so that each comes behind those it needs; marks those broken that cannot start. Returns the new first. */
+struct module *modules_order(struct module *first);
+struct need { const char *id; uint32_t min; bool optional; };
+bool need_is_table(const char *id);
+uint32_t table_version(const char *id);       /* 0 = not offered */
+
+/* ---- tables.c ---- */
+void tables_grant(struct generation *g);      /* fill g->host from its needs */
+/* Run work on the pool for c: host functions that would wait answer SL_ESTATE meanwhile. [S] */
+sl_err pool_run(call *c, void (*work)(void *arg), void *arg);
+extern _Thread_local call *pool_call;         /* the call whose code runs on this pool thread */
+call *call_mine(sl_call *c);                  /* c when it is the call that runs here, else NULL */
+sl_err may_wait(sl_call *c, const char *what, bool in_transaction);
+void plugin_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n);
+extern const sl_core table_core;
+extern const sl_store table_store;
+extern const sl_bus table_bus;
+extern const sl_jobs table_jobs;
+extern const sl_http table_http;
+extern const sl_metrics table_metrics;
+extern const sl_crypto table_crypto;
+
+/* ---- capture.c: calls whose answer is kept in memory (questions, lifecycle steps, health) ---- */
+struct capture {
+    sl_str body;                  /* input; lives as long as the capture */
+    json_t *fields;               /* body read, on first use or by the schema check */
+    const sl_pair *facts;
+    size_t n_facts;
+    uint32_t depth;               /* questions within questions */
+    int32_t status;               /* of the answer; 0 = none yet */
+    sl_str type, code, detail;    /* in the call's arena; code, detail: of a problem */
+    sl_str answer;
+};
+extern const struct call_ops capture_ops;
+struct capture *capture_of(call *c);          /* NULL when c is of another kind */
+sl_str capture_fact(call *c, const char *name); /* of any kind of call; absent when it has none */
+
+/* ---- invoke.c ---- */
+sl_err checked_code(call *c, sl_err e);       /* a handler's return value made one of the contract's codes */
+/* Check json by e's `in` schema, filling defaults; `findings` gets one `pointer: sentence` a line. NULL: it does not fit. */
+json_t *entry_input(const struct entry *e, sl_str json, buf *findings);
+
+/* ---- lifecycle.c ---- */
+typedef sl_err lifecycle_step(struct generation *g, call *c);
+void module_fail(struct module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+sl_err module_start(call *c, struct module *m, bool migrate_only);  /* [S] staged becomes current and started */
+void module_stop(call *c, struct module *m, uint32_t drain_ms);     /* [S] */
+/* ---- publish.c ---- */
+sl_err modules_publish(call *c);              /* [S] hand kinds, topics and routes of what is started to the other floors */
+#endif
