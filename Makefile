@@ -6,6 +6,7 @@ VERSION := 0.1.0
 PREFIX ?= /usr/local
 CC ?= cc
 PYTEST ?= /usr/bin/python3 -m pytest
+, := ,
 VARIANT := $(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
 OUT := build$(VARIANT)
 Q := $(if $(V),,@)
@@ -28,7 +29,6 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)\
   $(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)
-, := ,
 HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
   -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS)) $(LLHTTP_CFLAGS)
