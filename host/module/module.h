@@ -42,6 +42,7 @@ struct generation {                /* one loaded copy of a plugin; freed when th
     json_t *config, *config_schema; /* effective configuration that this copy was created with */
     bool created, started;
 };
+struct need { char id[64]; uint32_t min; bool optional; };
 struct module {
     char name[64], version[32];
     char *doc, *path, *grants;     /* path: the file that was found; "" = linked in */
@@ -60,6 +61,10 @@ struct module {
     uint32_t last_number, parked;  /* generations made; generations whose calls did not end */
     size_t stack_used;             /* highest seen on a fiber of its calls, bytes */
     const struct plugin_config *configured;
+    const sl_plugin *linked;       /* a module linked in */
+    struct need *all_needs;        /* tables too */
+    size_t n_all_needs;
+    arena *arena;                  /* owns the texts above */
     int64_t log_window;            /* rate limit of its log lines: second and lines in it */
     uint32_t log_lines, log_lost;
     bool broken, visiting, ordered; /* broken: cannot start, `error` says why */

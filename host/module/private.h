@@ -7,7 +7,7 @@ extern const struct config *module_cfg;
 extern const struct module_hooks *module_hooks;
 extern keyring *module_keys;
 extern char **module_env;
-enum { MODULE_WHY = 512 };
+enum { MODULE_WHY = 512, MODULES_MAX = 256 };
 
 /* ---- names.c: what may be a name, and grants ---- */
 bool name_is_module(sl_str s);             /* [a-z][a-z0-9_-]*, at most 63 */
@@ -44,11 +44,17 @@ void probe_all(struct probe *probes, size_t n);
 /* ---- order.c ---- */
 /* Sort the modules so that each comes behind those it needs; marks those broken that cannot start. Returns the new first. */
 struct module *modules_order(struct module *first);
-struct need { const char *id; uint32_t min; bool optional; };
-bool need_is_table(const char *id);
-uint32_t table_version(const char *id);       /* 0 = not offered */
+
+/* ---- registry.c ---- */
+struct entry *module_compute_any(sl_str name, bool *known); /* known: offered by a module that is not started now */
+struct entry *module_entry(const struct generation *own, uint64_t kind, sl_str name); /* own's first, then any module's */
+void module_fail(struct module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void module_wait(struct module *m, const struct module *for_what); /* m cannot start before the other does */
+struct module *module_new(sl_str name);
+void modules_set(struct module *first);
 
 /* ---- tables.c ---- */
+uint32_t table_version(sl_str id);            /* 0 = not offered */
 void tables_grant(struct generation *g);      /* fill g->host from its needs */
 /* Run work on the pool for c: host functions that would wait answer SL_ESTATE meanwhile. [S] */
 sl_err pool_run(call *c, void (*work)(void *arg), void *arg);
@@ -81,12 +87,12 @@ sl_str capture_fact(call *c, const char *name); /* of any kind of call; absent w
 
 /* ---- invoke.c ---- */
 sl_err checked_code(call *c, sl_err e);       /* a handler's return value made one of the contract's codes */
-/* Check json by e's `in` schema, filling defaults; `findings` gets one `pointer: sentence` a line. NULL: it does not fit. */
+/* Read json and check it by e's `in` schema (NULL = any), filling defaults. Owned by the caller. NULL: it does not fit;
+ * findings holds a JSON array of {"pointer", "detail"}. */
 json_t *entry_input(const struct entry *e, sl_str json, buf *findings);
 
 /* ---- lifecycle.c ---- */
 typedef sl_err lifecycle_step(struct generation *g, call *c);
-void module_fail(struct module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 sl_err module_start(call *c, struct module *m, bool migrate_only);  /* [S] staged becomes current and started */
 void module_stop(call *c, struct module *m, uint32_t drain_ms);     /* [S] */
 /* ---- publish.c ---- */
