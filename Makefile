@@ -105,11 +105,11 @@ unit: $(UNIT)
 
 test: test-deps ## install what is missing, build, run every test (T=pattern picks)
 	@$(MAKE) --no-print-directory compile test-plugins unit
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
 
 test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged is still there
 	@$(MAKE) --no-print-directory compile test-plugins
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
 bench: test-deps ## ratios against nginx, sqlite3 and pgbench in one run
 	@$(MAKE) --no-print-directory compile test-plugins
