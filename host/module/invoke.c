@@ -17,6 +17,14 @@ void module_unpin(struct entry *e)
     e->generation->calls--;
 }
 
+const char *err_name(sl_err e)
+{
+    static const char *const names[] = { "SL_OK", "SL_EINVAL", "SL_ENOENT", "SL_EDENIED", "SL_ECONFLICT", "SL_EPRECOND", "SL_ETOOBIG",
+                                         "SL_EBUSY", "SL_ECANCEL", "SL_ETIME", "SL_EUPSTREAM", "SL_EUNAVAIL", "SL_ESTATE",
+                                         "SL_EINTERNAL", "SL_EREPLIED", "SL_EDEAD" };
+    return e <= SL_OK && e >= SL_EDEAD ? names[-e] : "an unknown code";
+}
+
 sl_err checked_code(call *c, sl_err e)
 {
     if (e <= SL_OK && e >= SL_EDEAD) return e;

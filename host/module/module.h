@@ -93,6 +93,8 @@ size_t modules_discover(buf *errors);
 /* [S] Load, migrate, create and start all in order and publish them. SL_OK, or `why`: a required module did not start. With
  * migrate_only only the migrations run. */
 sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size);
+/* [S] The migrations of one module (name "host" for the host's own; plugin_path may be NULL), as the configuration says. */
+sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *why, size_t why_size);
 void modules_stop(call *c, uint32_t drain_ms); /* [S] reverse order: drain, stop, destroy, unload */
 void modules_close(void);
 void module_slow(const char *module, const char *name, uint64_t held_ms, bool over); /* a loop_slow_fn */

@@ -59,6 +59,9 @@ void tables_grant(struct generation *g);      /* fill g->host from its needs */
 /* Run work on the pool for c: host functions that would wait answer SL_ESTATE meanwhile. [S] */
 sl_err pool_run(call *c, void (*work)(void *arg), void *arg);
 extern _Thread_local call *pool_call;         /* the call whose code runs on this pool thread */
+struct counted;                               /* what a pool handler counted, in its call's memory */
+struct counted *metrics_take_pooled(void);    /* on the pool thread */
+void metrics_apply_pooled(struct counted *k); /* on the loop thread */
 call *call_mine(sl_call *c);                  /* c when it is the call that runs here, else NULL */
 sl_err may_wait(sl_call *c, const char *what, bool in_transaction);
 void plugin_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n);
@@ -86,15 +89,21 @@ struct capture *capture_of(call *c);          /* NULL when c is of another kind 
 sl_str capture_fact(call *c, const char *name); /* of any kind of call; absent when it has none */
 
 /* ---- invoke.c ---- */
+const char *err_name(sl_err e);               /* "SL_ENOENT" */
 sl_err checked_code(call *c, sl_err e);       /* a handler's return value made one of the contract's codes */
 /* Read json and check it by e's `in` schema (NULL = any), filling defaults. Owned by the caller. NULL: it does not fit;
  * findings holds a JSON array of {"pointer", "detail"}. */
 json_t *entry_input(const struct entry *e, sl_str json, buf *findings);
 
+/* ---- steps.c: one lifecycle function as a call of its own ---- */
+enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_HEALTH };
+/* [S] Runs it within ms; SL_OK also when the plugin has none. Otherwise `why` is a sentence. */
+sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size);
+
 /* ---- lifecycle.c ---- */
-typedef sl_err lifecycle_step(struct generation *g, call *c);
-sl_err module_start(call *c, struct module *m, bool migrate_only);  /* [S] staged becomes current and started */
-void module_stop(call *c, struct module *m, uint32_t drain_ms);     /* [S] */
+sl_err module_start(call *c, struct module *m, bool migrate_only); /* [S] staged becomes current and started */
+void module_stop(call *c, struct module *m, uint32_t drain_ms);    /* [S] */
 /* ---- publish.c ---- */
+void publish_close(void);
 sl_err modules_publish(call *c);              /* [S] hand kinds, topics and routes of what is started to the other floors */
 #endif

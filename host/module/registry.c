@@ -114,6 +114,7 @@ void modules_close(void)
         arena_free(m->arena);
         free(m);
     }
+    publish_close();
     load_close();
 }
 
