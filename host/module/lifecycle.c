@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <unistd.h>
 
-enum { START_MS = 60000, STOP_MS = 10000, HEALTH_MS = 5000, CANCEL_MS = 2000, PATIENCE_MS = 20 };
+enum { START_MS = 60000, STOP_MS = 10000, HEALTH_MS = 2000, CANCEL_MS = 2000, PATIENCE_MS = 20 };
 
 /* ---- migrations ---- */
 static bool exists(char out[PATH_MAX], const char *dir, size_t n, const char *below, const char *name)
