@@ -198,7 +198,7 @@ static sl_err sqlite_open(call *c, const struct store_config *cfg, char *why, si
         /* "./" keeps SQLite from reading a relative path as one of its special names. */
         if (asprintf(&sqlite.path, "%s%.*s", path.p[0] == '/' ? "" : "./", STR_ARG(path)) < 0) abort();
     }
-    uv_timer_init(loop_uv(), &sqlite.turn);
+    uv_idle_init(loop_uv(), &sqlite.turn);
     struct opening o = { .why = why, .why_size = why_size };
     sl_err e = sqlite.memory ? SL_OK : crews_start();
     if (e) snprintf(why, why_size, "no threads for the SQLite engine");

@@ -35,7 +35,7 @@ struct sqlite {
     struct connection conn[CONNECTIONS];
     sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
     int wal_pages;             /* after the last commit; owned by whoever has the write connection */
-    uv_timer_t turn;           /* wakes a fiber that yielded */
+    uv_idle_t turn;            /* wakes a fiber that yielded */
     unsigned reading;          /* queries on side threads */
     atomic_bool closing;       /* they stop */
     uint64_t batches;

