@@ -38,7 +38,7 @@ void loop_at_turn_end(void (*fn)(void *arg), void *arg)
         fn(arg);
         return;
     }
-    uv_ref((uv_handle_t *)&loop.turn_end); /* the loop must not end before it */
+    uv_ref((uv_handle_t *)&loop.turn_end); /* the loop does not end before its turn did */
     loop.work[loop.n_work].fn = fn;
     loop.work[loop.n_work++].arg = arg;
 }
