@@ -20,8 +20,9 @@ struct route {              /* compiled; all text is the router's own, so that i
 };
 typedef struct router router;
 
-router *router_new(void);
-void router_free(router *r);
+router *router_new(void);              /* held once */
+void router_hold(router *r);
+void router_drop(router *r);           /* the last one frees; accepts NULL */
 arena *router_arena(router *r);
 /* `name` must have passed route_check. NULL: a pattern of the same shape is there already. */
 struct route *router_add(router *r, const char *name);
