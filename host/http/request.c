@@ -13,15 +13,14 @@ static void read_headers(struct known_headers *k, const exchange *x)
     for (size_t i = 0; i < x->n_headers; i++) {
         sl_str name = x->headers[i].name, *to = NULL;
         switch (name.n) {
-        case 6: if (sl_is(name, "origin")) to = &k->origin; break;
-        case 11: if (sl_is(name, "x-tenant-id")) to = &k->tenant;
-                 else if (sl_is(name, "traceparent")) to = &k->traceparent; break;
-        case 12: if (sl_is(name, "content-type")) to = &k->content_type;
-                 else if (sl_is(name, "x-request-id")) to = &k->request_id; break;
-        case 13: if (sl_is(name, "authorization")) to = &k->authorization;
-                 else if (sl_is(name, "if-none-match")) to = &k->if_none_match; break;
-        case 15: if (sl_is(name, "idempotency-key")) to = &k->idempotency_key; break;
-        case 29: if (sl_is(name, "access-control-request-method")) to = &k->preflight_method; break;
+        case 6: to = sl_is(name, "origin") ? &k->origin : NULL; break;
+        case 11: to = sl_is(name, "x-tenant-id") ? &k->tenant : sl_is(name, "traceparent") ? &k->traceparent : NULL; break;
+        case 12: to = sl_is(name, "content-type") ? &k->content_type : sl_is(name, "x-request-id") ? &k->request_id : NULL; break;
+        case 13:
+            to = sl_is(name, "authorization") ? &k->authorization : sl_is(name, "if-none-match") ? &k->if_none_match : NULL;
+            break;
+        case 15: to = sl_is(name, "idempotency-key") ? &k->idempotency_key : NULL; break;
+        case 29: to = sl_is(name, "access-control-request-method") ? &k->preflight_method : NULL; break;
         default: break;
         }
         if (to) *to = x->headers[i].value;
@@ -125,18 +124,15 @@ static sl_str input_config(call *c, sl_str name)
 
 static sl_str input_fact(call *c, struct request *rq, sl_str name)
 {
-    switch (name.n) {
-    case 4: if (sl_is(name, "role")) return rq->identity.role; break;
-    case 5: if (sl_is(name, "actor")) return rq->identity.actor;
-            if (sl_is(name, "route")) return rq->route->path; break;
-    case 6: if (sl_is(name, "tenant")) return rq->identity.tenant;
-            if (sl_is(name, "method")) return rq->x->method;
-            if (sl_is(name, "remote")) return rq->x->remote; break;
-    case 8: if (sl_is(name, "trace_id")) return rq->trace_id; break;
-    case 10: if (sl_is(name, "request_id")) return rq->request_id; break;
-    case 11: if (sl_is(name, "traceparent")) return trace_parent(rq, c->arena); break;
-    default: break;
-    }
+    if (sl_is(name, "tenant")) return rq->identity.tenant;
+    if (sl_is(name, "actor")) return rq->identity.actor;
+    if (sl_is(name, "role")) return rq->identity.role;
+    if (sl_is(name, "request_id")) return rq->request_id;
+    if (sl_is(name, "trace_id")) return rq->trace_id;
+    if (sl_is(name, "traceparent")) return trace_parent(rq, c->arena);
+    if (sl_is(name, "method")) return rq->x->method;
+    if (sl_is(name, "route")) return rq->route->path;
+    if (sl_is(name, "remote")) return rq->x->remote;
     return absent;
 }
 
