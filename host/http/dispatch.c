@@ -48,12 +48,19 @@ static void answer_unrouted(struct request *rq, enum route_result found, struct 
 }
 
 /* ---- limits and rights ---- */
+static bool serving(struct request *rq)
+{
+    const struct module *m = rq->route->owner;
+    if (m->status == MODULE_STARTED && m->current == rq->route->generation) return true;
+    rq->retry_after = 5;
+    return set_problem(rq, 503, "service_unavailable",
+                       arena_printf(rq->x->arena, "The service %s is %s%s%.400s.", m->name, module_status_name(m->status),
+                                    m->error[0] ? ": " : "", m->error));
+}
+
 static bool admit(struct request *rq)
 {
-    if (!rq->route->entry) {
-        rq->retry_after = 5;
-        return set_problem(rq, 503, "service_unavailable", sl_cstr(rq->route->reason));
-    }
+    if (!serving(rq)) return false;
     /* Health and metrics stay reachable under load: whoever watches must not take it for death. */
     bool exempt = rq->route->built_in && !sl_given(rq->route->scope);
     if (access_in_flight() >= http_cfg.max_inflight && !exempt)
@@ -72,7 +79,7 @@ static void on_gone(exchange *x)
         call_cancel(rq->call);
         return;
     }
-    access_done(rq, 499, 0);
+    access_done(rq, rq->status ? rq->status : 499, 0);
     request_close(rq);
 }
 
@@ -159,6 +166,7 @@ static bool prepare(struct request *rq)
         if (resolve(rq, &m) != ROUTE_FOUND) return set_problem(rq, 404, "not_found", SL("There is no such route."));
         if (!admit(rq)) return false;
     }
+    if (!serving(rq)) return false;
     rq->entry = rq->route->entry;
     module_pin(rq->entry);
     return input_check(rq);
@@ -211,10 +219,21 @@ static void on_request(exchange *x)
     refuse(rq);
 }
 
-static void on_refused(int status, const char *code, const char *detail, buf *out)
+/* A request that the server refuses: without a head there is no path, then the problem's instance is an id of its own. */
+static void on_refused(exchange *x, int status, const char *code, const char *detail, buf *out)
 {
+    struct request *rq = x ? x->user : NULL;
+    char id[ID_TEXT], trace[TRACE_TEXT], instance[ID_TEXT + 10];
+    if (rq) {
+        rq->status = status; /* for the log line, when on_gone follows */
+        problem_write(out, status, sl_cstr(code), sl_cstr(detail), x->path, rq->trace_id, sl_lit(NULL, 0));
+        return;
+    }
+    id_new(id);
+    trace_from_id(id, trace);
+    snprintf(instance, sizeof instance, "urn:uuid:%s", id);
     access_refused(status);
-    problem_write(out, status, sl_cstr(code), sl_cstr(detail), sl_lit(NULL, 0), sl_lit(NULL, 0), sl_lit(NULL, 0));
+    problem_write(out, status, sl_cstr(code), sl_cstr(detail), sl_cstr(instance), sl_cstr(trace), sl_lit(NULL, 0));
 }
 
 const struct server_hooks *http_hooks(void)

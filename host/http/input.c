@@ -159,7 +159,8 @@ static bool read_body(struct request *rq, struct findings *f)
         return set_problem(rq, 415, "unsupported_media_type", SL("The body must be JSON: send `Content-Type: application/json`."));
     }
     json_decref(rq->body);
-    rq->body = json_read(x->body.n ? x->body : SL("{}"), why, sizeof why); /* no body: an object without fields */
+    /* Neither a body nor a type of one: an object without fields. */
+    rq->body = json_read(x->body.n || sl_given(rq->known.content_type) ? x->body : SL("{}"), why, sizeof why);
     if (!rq->body)
         return set_problem(rq, 400, "malformed_json", arena_printf(x->arena, "The body is not valid JSON: %s.", why));
     schema_check(rq->entry->in, rq->body, add_finding, f);

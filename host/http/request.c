@@ -114,14 +114,6 @@ static sl_str input_body(call *c, struct request *rq, sl_str name)
     return rq->whole_body;
 }
 
-static sl_str input_config(call *c, sl_str name)
-{
-    const struct entry *e = c->entry;
-    json_t *config = e ? e->generation->module->config : NULL;
-    if (!config) return absent;
-    return name.n ? json_plain(c->arena, json_object_getn(config, name.p, name.n)) : json_write(c->arena, config);
-}
-
 static sl_str input_fact(call *c, struct request *rq, sl_str name)
 {
     if (sl_is(name, "tenant")) return rq->identity.tenant;
@@ -144,9 +136,8 @@ static sl_str op_input(call *c, uint32_t from, sl_str name)
     case SL_IN_QUERY: return input_query(c, rq, name);
     case SL_IN_HEADER: return input_header(rq, name);
     case SL_IN_BODY: return input_body(c, rq, name);
-    case SL_IN_CONFIG: return input_config(c, name);
     case SL_IN_FACT: return input_fact(c, rq, name);
-    default: return absent;
+    default: return absent; /* SL_IN_CONFIG is answered by module/, for every kind of call alike */
     }
 }
 

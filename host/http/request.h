@@ -27,7 +27,7 @@ struct request { /* pooled; outlives the exchange where it must */
     sl_str page_limit, page_cursor; /* of a GET whose query schema does not name them */
     sl_str key;                 /* Idempotency-Key in force, absent if none */
     sl_str whole_body;          /* written out when a handler asks for it */
-    int status;                 /* of the answer; 0 = none yet */
+    int status;                 /* of the answer; 0 = none yet. Without a call: what the server refused with */
     sl_str type, etag;
     sl_str code, detail, errors; /* of a problem */
     bool counted, gone, streaming, problem, page_used, stale_key, hit, cors;
@@ -75,6 +75,7 @@ bool authorize(struct request *rq);            /* false: rq has a problem */
 /* ---- trace.c ---- */
 void trace_read(struct request *rq);           /* request id and trace id */
 sl_str trace_parent(struct request *rq, arena *a);
+void trace_from_id(const char *id, char out[TRACE_TEXT]);
 
 /* ---- cors.c ---- */
 bool cors_preflight(struct request *rq, unsigned allow); /* headers added; false: it is none */

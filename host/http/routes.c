@@ -6,16 +6,12 @@ static uint64_t revision;
 
 static void compile(struct route *route, struct entry *e, struct module *m, arena *a)
 {
-    route->module = arena_cstr(a, sl_cstr(m->name));
+    route->entry = e;
+    route->owner = m;
+    route->generation = e->generation;
     route->flags = e->spec.flags;
     route->built_in = e->generation->handle == NULL;
     if (e->spec.scope) route->scope = arena_copy(a, sl_cstr(e->spec.scope));
-    if (m->status != MODULE_STARTED) {
-        route->reason = arena_printf(a, "The service %s is %s%s%.400s.", m->name, module_status_name(m->status),
-                                     m->error[0] ? ": " : "", m->error).p;
-        return;
-    }
-    route->entry = e;
     route->deadline_ms = e->spec.deadline_ms ? e->spec.deadline_ms : http_cfg.deadline_ms;
     if (e->query) {
         json_t *nothing = json_object();

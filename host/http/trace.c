@@ -31,6 +31,15 @@ static bool trace_parse(sl_str s)
     return lower_hex(str_sub(s, 3, 32)) && lower_hex(str_sub(s, 36, 16)) && (lower_hex(flags) || sl_is(flags, "00"));
 }
 
+/* A UUIDv7 without dashes is unique, and its right part is random as asked for. */
+void trace_from_id(const char *id, char out[TRACE_TEXT])
+{
+    size_t n = 0;
+    for (; *id; id++)
+        if (*id != '-') out[n++] = *id;
+    out[n] = 0;
+}
+
 void trace_read(struct request *rq)
 {
     id_new(rq->id_text);
@@ -40,10 +49,8 @@ void trace_read(struct request *rq)
         return;
     }
     rq->known.traceparent = sl_lit(NULL, 0);
-    size_t n = 0;
-    for (const char *p = rq->id_text; *p; p++) /* a UUIDv7 without dashes is unique, and its right part random as asked for */
-        if (*p != '-') rq->trace_text[n++] = *p;
-    rq->trace_id = sl_lit(rq->trace_text, n);
+    trace_from_id(rq->id_text, rq->trace_text);
+    rq->trace_id = sl_lit(rq->trace_text, TRACE_TEXT - 1);
 }
 
 /* For requests that the handler sends on: this trace, with a span id of this request. */
