@@ -48,8 +48,8 @@ static bool decode(sl_str *s, arena *a)
         char ch = s->p[i];
         if (ch == '%') {
             int high = i + 2 < s->n ? hex(s->p[i + 1]) : -1, low = high >= 0 ? hex(s->p[i + 2]) : -1;
+            if (low < 0 || !(high | low)) return false;
             ch = (char)(high << 4 | low);
-            if (low < 0 || !ch) return false;
             i += 2;
         }
         out[n++] = ch == '+' && s->p[i] == '+' ? ' ' : ch;

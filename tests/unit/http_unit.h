@@ -165,24 +165,26 @@ static void assert_answer(struct unit_exchange *u, int status, const char *in_bo
 /* ---- the floor, on a memory store ---- */
 static struct http_config unit_config;
 static const sl_str unit_api = { "service-token", 13 }, unit_admin = { "admin-token", 11 };
-static bool unit_ready;
+static bool unit_done;
+static void (*unit_body)(call *c);
 
 static void unit_open(call *c)
 {
     char why[300];
     struct store_config cfg = { .max_rows = 1000, .max_bytes = 1 << 20, .dsn = SL("") };
     if (store_open(c, &cfg, why, sizeof why)) fprintf(stderr, "%s\n", why);
-    unit_ready = true;
 }
-static void unit_close(call *c)
+static void unit_run(call *c)
 {
-    store_close(c);
-    unit_ready = false;
+    unit_body(c);
+    unit_done = true;
 }
-static void unit_call(void (*fn)(call *c), bool until)
+static void unit_call(void (*body)(call *c))
 {
-    assert_true(call_start(128, 0, NULL, NULL, fn));
-    while (unit_ready != until) uv_run(loop_uv(), UV_RUN_ONCE);
+    unit_body = body;
+    unit_done = false;
+    assert_true(call_start(128, 0, NULL, NULL, unit_run));
+    while (!unit_done) uv_run(loop_uv(), UV_RUN_ONCE);
 }
 static void unit_setup(const sl_entry *table, size_t n)
 {
@@ -193,11 +195,11 @@ static void unit_setup(const sl_entry *table, size_t n)
         .max_inflight = 100, .idempotency_ms = 60000 };
     unit_modules(table, n);
     http_setup(&unit_config);
-    unit_call(unit_open, true);
+    unit_call(unit_open);
 }
 static void unit_teardown(void)
 {
-    unit_call(unit_close, false);
+    unit_call(store_close);
     assert_int_equal(unit_pins, 0);
     assert_int_equal(access_in_flight(), 0);
     assert_int_equal(call_count(), 0);
