@@ -268,6 +268,7 @@ static void timed_out(struct conn *c)
 
 void conn_check(struct conn *c, uint64_t now)
 {
+    if (c->phase == CONN_CLOSED) return;
     if (c->writing) {
         size_t queue = uv_stream_get_write_queue_size(&c->io.stream);
         if (queue != c->queue_seen) {

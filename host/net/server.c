@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "net/conn.h"
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdlib.h>
 
 struct server srv;
@@ -74,6 +75,7 @@ int server_start(const struct server_config *cfg, const struct server_hooks *hoo
     if (!srv.cfg.max_header_bytes) srv.cfg.max_header_bytes = 32 << 10;
     if (!srv.cfg.max_headers) srv.cfg.max_headers = 100;
     if (cfg->name) snprintf(srv.name, sizeof srv.name, "%s", cfg->name);
+    signal(SIGPIPE, SIG_IGN); /* a client that left is an error code, not a signal */
     parse_setup(&srv.parser);
     srv.running = true;
     if (!setup(cfg, why, why_size)) {

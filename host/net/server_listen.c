@@ -1,4 +1,5 @@
 /* server_listen.c - listening sockets: address texts, both families, SO_REUSEPORT, unix sockets left behind by dead servers. */
+#include "base/log.h"
 #include "net/conn.h"
 #include <errno.h>
 #include <netdb.h>
@@ -21,7 +22,13 @@ static size_t n_listeners;
 static void on_connection(uv_stream_t *s, int status)
 {
     struct listener *l = s->data;
-    if (!status) conn_open(s, l->is_unix);
+    static uint64_t warned;
+    if (!status) {
+        conn_open(s, l->is_unix);
+    } else if (loop_now() >= warned) {
+        warned = loop_now() + 10000; /* out of descriptors: say so, but not for every connection */
+        log_error("cannot accept connections", LOG_C("address", l->text), LOG_C("reason", uv_strerror(status)));
+    }
 }
 
 static void on_closed(uv_handle_t *h) { free(h->data); }

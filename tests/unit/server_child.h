@@ -159,11 +159,10 @@ static void on_command(uv_poll_t *p, int status, int events)
         answer(kept, 200, SL("kept"));
         kept = NULL;
     }
+    if (what == 'q') server_close();
     seen.s = server_stats();
     if (write(fd, &seen, sizeof seen) < 0) what = 'q';
-    if (what != 'q') return;
-    server_close();
-    uv_close((uv_handle_t *)p, NULL);
+    if (what == 'q') uv_close((uv_handle_t *)p, NULL);
 }
 
 static int child_main(const struct server_config *cfg, int fd)
