@@ -28,7 +28,7 @@ static void what_was_sealed_comes_back(void **state)
     for (size_t i = 0; i < sizeof plains / sizeof *plains; i++) {
         sl_str blob, again, plain;
         assert_int_equal(seal(k, a, SL("t|a|n|1"), plains[i], &blob), SL_OK);
-        assert_int_equal(blob.n, plains[i].n + 96);
+        assert_int_equal(blob.n, plains[i].n + 100);
         assert_int_equal(seal(k, a, SL("t|a|n|1"), plains[i], &again), SL_OK);
         assert_false(sl_same(blob, again));
         assert_int_equal(unseal(k, a, SL("t|a|n|1"), blob, &plain), SL_OK);
@@ -104,7 +104,7 @@ static void parts_of_two_blobs_do_not_mix(void **state)
     sl_str one, two, plain;
     assert_int_equal(seal(k, a, SL("x"), SL("first"), &one), SL_OK);
     assert_int_equal(seal(k, a, SL("x"), SL("other"), &two), SL_OK);
-    memcpy((char *)one.p + 68, two.p + 68, one.n - 68); /* data of two behind the wrapped key of one */
+    memcpy((char *)one.p + 72, two.p + 72, one.n - 72); /* data of two behind the wrapped key of one */
     assert_int_equal(unseal(k, a, SL("x"), one, &plain), SL_EDENIED);
     keyring_free(k);
     arena_free(a);
@@ -153,7 +153,7 @@ static void rotation_opens_old_blobs_and_rewraps_them(void **state)
     assert_int_equal(seal_rewrap(both, a, SL("x"), blob, &moved), SL_OK);
     assert_true(sl_same(seal_key_id(both, blob), seal_key_id(before, SL(""))));
     assert_true(sl_same(seal_key_id(both, moved), seal_key_id(after, SL(""))));
-    assert_memory_equal(blob.p + 68, moved.p + 68, blob.n - 68); /* the data itself is untouched */
+    assert_memory_equal(blob.p + 72, moved.p + 72, blob.n - 72); /* the data itself is untouched */
     assert_int_equal(unseal(after, a, SL("x"), moved, &plain), SL_OK);
     assert_true(sl_is(plain, "kept"));
     assert_null(seal_key_id(both, SL("not a blob")).p);
