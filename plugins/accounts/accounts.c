@@ -1,4 +1,4 @@
-/* accounts.c: the accounts that own everything else; deleting one deletes all that services keep for it. */
+/* accounts.c - the accounts that own everything else; deleting one deletes all that services keep for it. */
 #include <service_layer/plugin.h>
 
 #define METADATA SL_MAP(SL_STRING(0, 1024), 64)
@@ -118,7 +118,7 @@ static const sl_entry entries[] = {
     { SL_COMPUTE, "accounts.get", answer, .in = ONE_ID, .out = ACCOUNT, .doc = "The account with this id, or a 404 problem." },
 };
 
-static const sl_need needs[] = { { "sl.store", 1, 0 }, { "sl.bus", 1, 0 } };
+static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 }, { "sl.bus", 1, 0 } };
 
 SL_PLUGIN("accounts", "1.0.0", .doc = "Accounts: owner, metadata and tenant of everything else.", SL_ENTRIES(entries),
           SL_NEEDS(needs), .grants = "store:accounts publish:account.*");

@@ -1,4 +1,4 @@
-/* random.c: random bytes with a proof: signed, counted, kept, and verifiable by anyone who has the public key. */
+/* random.c - random bytes with a proof: signed, counted, kept, and verifiable by anyone who has the public key. */
 #include "derive.h"
 #include <service_layer/json.h>
 #include <sodium.h>
@@ -219,7 +219,7 @@ static const sl_entry entries[] = {
 };
 
 static const sl_lifecycle life = { .size = sizeof life, .create = create, .start = start, .destroy = destroy };
-static const sl_need needs[] = { { "sl.store", 1, 0 }, { "sl.crypto", 1, 0 }, { "accounts", 1, 0 } };
+static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 }, { "sl.crypto", 1, 0 }, { "accounts", 1, 0 } };
 
 SL_PLUGIN("random", "1.0.0", .doc = "Random bytes with a signature that anyone can verify.", SL_ENTRIES(entries),
           SL_NEEDS(needs), .config = CONFIG, .lifecycle = &life, .grants = "store:accounts store:random_*");

@@ -1,4 +1,4 @@
-/* secrets.c: named secrets of accounts: values sealed under the operator's keys, versions, soft delete, per-plugin access. */
+/* secrets.c - named secrets of accounts: values sealed under the operator's keys, versions, soft delete, per-plugin access. */
 #include "secrets.h"
 #include "account.h"
 
@@ -229,7 +229,7 @@ static const sl_metric metrics[] = {
     { SL_COUNTER, "secrets_denied_total", "Resolutions refused because the acl does not name the plugin.", "plugin" },
 };
 
-static const sl_need needs[] = { { "sl.store", 1, 0 }, { "sl.jobs", 1, 0 }, { "sl.crypto", 1, 0 }, { "sl.metrics", 1, 0 },
+static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 }, { "sl.jobs", 1, 0 }, { "sl.crypto", 1, 0 }, { "sl.metrics", 1, 0 },
                                  { "accounts", 1, 0 } };
 
 SL_PLUGIN("secrets", "1.0.0", .doc = "Secrets of accounts, sealed, versioned and shared with plugins by name.",
