@@ -6,6 +6,7 @@ VERSION := 0.1.0
 PREFIX ?= /usr/local
 CC ?= cc
 PYTEST ?= /usr/bin/python3 -m pytest
+, := ,
 VARIANT := $(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
 OUT := build$(VARIANT)
 Q := $(if $(V),,@)
@@ -28,7 +29,6 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)\
   $(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)
-, := ,
 HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
   -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS)) $(LLHTTP_CFLAGS)
@@ -105,11 +105,11 @@ unit: $(UNIT)
 
 test: test-deps ## install what is missing, build, run every test (T=pattern picks)
 	@$(MAKE) --no-print-directory compile test-plugins unit
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
 
 test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged is still there
 	@$(MAKE) --no-print-directory compile test-plugins
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
 bench: test-deps ## ratios against nginx, sqlite3 and pgbench in one run
 	@$(MAKE) --no-print-directory compile test-plugins

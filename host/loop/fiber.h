@@ -6,10 +6,10 @@
 
 typedef struct fiber fiber;
 
-/* Takes a stack of at least stack_kib (0 = 64) from the pool and runs fn(arg) on it, now, until it yields or returns; a
- * fiber that returned goes back to the pool by itself. NULL: no memory for a stack; fn was not run. */
-fiber *fiber_start(size_t stack_kib, void (*fn)(void *arg), void *arg);
-void fiber_yield(void);                 /* back to whoever started or resumed this fiber */
+/* A fiber with a stack of at least stack_kib (0 = 64) from the pool; the first fiber_resume runs fn(arg). When fn returns the
+ * fiber goes back to the pool by itself. NULL: no memory for a stack. */
+fiber *fiber_new(size_t stack_kib, void (*fn)(void *arg), void *arg);
+void fiber_yield(void);                 /* back to whoever resumed this fiber */
 void fiber_resume(fiber *f);            /* from outside any fiber or from another fiber */
 fiber *fiber_current(void);             /* NULL outside fibers */
 size_t fiber_stack_used(const fiber *f); /* high-water mark in bytes of its stack, over all uses */

@@ -1,0 +1,64 @@
+/* problem.c - error answers: application/problem+json (RFC 9457), and which status and code an error becomes. */
+#include "http/http.h"
+#include "base/json.h"
+
+static const struct { int status; const char *title; } titles[] = {
+    { 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
+    { 406, "Not Acceptable" }, { 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" }, { 411, "Length Required" },
+    { 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 414, "URI Too Long" }, { 415, "Unsupported Media Type" },
+    { 417, "Expectation Failed" }, { 422, "Unprocessable Content" }, { 423, "Locked" }, { 428, "Precondition Required" },
+    { 429, "Too Many Requests" }, { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" },
+    { 501, "Not Implemented" }, { 502, "Bad Gateway" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+    { 505, "HTTP Version Not Supported" },
+};
+
+static const char *title_of(int status)
+{
+    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
+        if (titles[i].status == status) return titles[i].title;
+    return status < 500 ? "Bad Request" : "Server Error";
+}
+
+void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id, sl_str errors)
+{
+    buf_add_cstr(out, "{\"type\":\"/problems/");
+    for (size_t i = 0; i < code.n; i++) /* a code is snake_case; whatever else a plugin says must not break the URI */
+        buf_add_char(out, (code.p[i] >= 'a' && code.p[i] <= 'z') || (code.p[i] >= '0' && code.p[i] <= '9') ? code.p[i] : '_');
+    buf_add_cstr(out, "\"");
+    json_field_str(out, "title", sl_cstr(title_of(status)));
+    json_field_int(out, "status", status);
+    if (detail.n) json_field_str(out, "detail", detail);
+    if (instance.n) json_field_str(out, "instance", instance);
+    json_field_str(out, "code", code);
+    if (trace_id.n) json_field_str(out, "trace_id", trace_id);
+    if (errors.n) json_field_raw(out, "errors", errors);
+    buf_add_char(out, '}');
+}
+
+static const struct { sl_err e; int status; const char *code, *title; } results[] = {
+    { SL_EINVAL, 400, "invalid", "The request is not valid here." },
+    { SL_ENOENT, 404, "not_found", "There is no such thing." },
+    { SL_EDENIED, 403, "forbidden", "This is not allowed." },
+    { SL_ECONFLICT, 409, "conflict", "This contradicts what is there already." },
+    { SL_EPRECOND, 412, "precondition_failed", "It has changed since; If-Match does not hold." },
+    { SL_ETOOBIG, 413, "too_large", "A limit is exceeded." },
+    { SL_EBUSY, 429, "busy", "Too many of these run at once; try again shortly." },
+    { SL_ECANCEL, 503, "cancelled", "The request was ended before it was complete; try again shortly." },
+    { SL_ETIME, 504, "timeout", "The request took longer than its deadline." },
+    { SL_EUPSTREAM, 502, "upstream_failed", "An outside system that this depends on failed." },
+    { SL_EUNAVAIL, 503, "unavailable", "Something that this depends on cannot be reached now; try again shortly." },
+};
+
+/* `title` is a generic sentence that is fit for any client. */
+int problem_status(sl_err e, const char **code, const char **title)
+{
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++)
+        if (results[i].e == e) {
+            *code = results[i].code;
+            *title = results[i].title;
+            return results[i].status;
+        }
+    *code = "internal";
+    *title = "Something went wrong on the server. The log has details under this trace_id.";
+    return 500;
+}

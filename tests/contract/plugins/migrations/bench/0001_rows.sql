@@ -1,0 +1,1 @@
+create table bench_rows (id text primary key, tenant text not null, body text not null, created_at bigint not null);
