@@ -16,10 +16,8 @@ static sl_err next_kind(call *c, enum pg_kind *kind)
 {
     struct tx *tx = c->tx;
     *kind = tx->open ? PG_NEXT : PG_FIRST;
-    if (tx->broken || (tx->open && !tx->engine)) {
-        if (tx->open && !tx->engine && tx->retry) return store_fail(c, SL_EUNAVAIL, "the transaction's connection was lost");
-        return store_fail(c, SL_ESTATE, "the transaction failed before; it can only be rolled back");
-    }
+    if (tx->broken) return store_fail(c, SL_ESTATE, "the transaction failed before; it can only be rolled back");
+    if (tx->open && !tx->engine) return store_fail(c, SL_EUNAVAIL, "the connection to PostgreSQL was lost between two statements");
     return SL_OK;
 }
 
@@ -82,6 +80,7 @@ static sl_err pg_commit(call *c)
     c->shielded = true; /* a client that leaves now does not make the outcome unknown */
     e = pg_pool_run(&op);
     c->shielded = shielded;
+    if (op.state == PG_DONE) e = op.result; /* the answer was there when the deadline came */
     tx->open = false;
     if (!e) pg_pool.stats.commits++;
     else if (e == SL_ETIME && op.state == PG_SENT)
@@ -111,4 +110,5 @@ const struct backend postgres_backend = {
     .commit = pg_commit,
     .rollback = pg_rollback,
     .stats = pg_stats,
+    .forget = pg_note_free,
 };

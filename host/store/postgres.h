@@ -9,7 +9,7 @@
  * transaction stays open; Sync then is the commit. Reads outside a transaction are sent with a Sync each. A connection that
  * is lost before Sync has committed nothing. Rolling back is BEGIN (which adopts what ran so far), ROLLBACK, Sync. */
 
-enum { PG_VARIANTS = 4, PG_NOTES_MAX = 2048, PG_BITS = PG_VARIANTS * PG_NOTES_MAX };
+enum { PG_VARIANTS = 4, PG_NOTES_MAX = 4096, PG_BITS = PG_VARIANTS * PG_NOTES_MAX };
 
 /* A statement's text as libpq wants it, and under which parameter types it may be prepared; one per process and text. */
 struct pg_note {
@@ -22,6 +22,7 @@ struct pg_note {
     struct pg_note *counted; /* the same statement, failing unless it touches as many rows as one more parameter says */
 };
 struct pg_note *pg_note(struct statement *s);
+void pg_note_free(struct statement *s);
 struct pg_note *pg_note_counted(struct statement *s, size_t params); /* NULL: this text cannot be wrapped */
 #define PG_COUNT_MARK "rows touched: "  /* in the message of a wrong count */
 /* Which prepared statement fits these arguments: 0..PG_BITS-1, or -1 = send it unnamed. */
@@ -72,12 +73,14 @@ struct pg_conn {
     uv_poll_t poll;
     int events;
     enum { PG_CONNECTING, PG_READY, PG_CLOSED } state;
-    unsigned refs;             /* poll handle, connect or cancel at work: freed at 0 */
+    unsigned refs;             /* poll handle, attempt to connect: freed at 0 */
     struct tx *tx;             /* whose transaction it carries */
     struct pg_cmd *cmds;       /* ring */
     unsigned head, count, room;
+    unsigned stops;            /* times that the server was asked to stop */
     unsigned reads;            /* PG_READ operations under way */
-    bool cancelling, cancelled, flush_later, retired, counted; /* counted: in n_ready */
+    struct pg_cancel *cancel;  /* a request on its way */
+    bool cancelled, flush_later, retired, counted; /* counted: in n_ready */
     uint64_t expires, stop_by, head_since; /* loop_now() */
     unsigned epoch;
     uint64_t prepared[PG_BITS / 64];
@@ -88,11 +91,17 @@ bool pg_conn_adopt(struct pg_conn *conn);                     /* a fresh PGconn 
 void pg_conn_send(struct pg_conn *conn, struct pg_op *op);    /* op becomes PG_SENT, or ends by pg_conn_lost */
 void pg_conn_rollback(struct pg_conn *conn);
 void pg_conn_forget(struct pg_conn *conn, struct pg_op *op);  /* nobody waits for op any more */
-void pg_conn_stop(struct pg_conn *conn);                      /* ask the server to stop what runs; close it if it does not */
 void pg_conn_flush(struct pg_conn *conn);
 void pg_conn_lost(struct pg_conn *conn, const char *why);         /* everything under way ends or goes back to the queue */
 void pg_conn_close(struct pg_conn *conn);                     /* nothing is under way */
 void pg_conn_unref(struct pg_conn *conn);
+
+/* Stopping statements (postgres_cancel.c) */
+struct pg_cancel;
+void pg_conn_stop(struct pg_conn *conn);          /* ask the server to stop what runs */
+bool pg_conn_stop_again(struct pg_conn *conn);    /* at times: true while that is awaited; the connection is closed in the end */
+bool pg_conn_cancelling(struct pg_conn *conn);    /* not to be used for anything else yet */
+void pg_cancel_unref(struct pg_cancel *x);
 
 /* Making connections (postgres_connect.c) */
 bool pg_connect_options(const struct store_config *cfg, char *why, size_t why_size);
@@ -103,10 +112,10 @@ void pg_pool_stale(struct pg_conn *conn);              /* no connection made bef
 
 /* The pool (postgres_pool.c) */
 struct pg_pool {
-    bool open, closing, direct, failed, fast, flush_later;
+    bool open, closing, direct, failed, fast, flush_later, stopping;
     char **keys, **values;     /* libpq's parameters */
     struct pg_conn *conns;
-    int n_conns, n_ready, n_connecting, n_cancelling;
+    int n_conns, n_ready, n_connecting;
     struct pg_op *queue, **queue_end;
     unsigned n_queue;
     struct pg_op *done, **done_end;

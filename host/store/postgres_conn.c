@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STOP_MS = 5000, TRIES_MAX = 3, CANCELS_MAX = 2 };
+enum { TRIES_MAX = 3 };
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
@@ -156,9 +156,19 @@ static void op_over(struct pg_conn *conn, struct pg_op *op)
         pg_pool_again(op);
         return;
     }
-    if (op->tx && !failed) op->tx->open = op->kind != PG_COMMIT;
-    else if (op->tx) op->tx->broken = true;
+    if (op->tx) {
+        op->tx->open = op->kind != PG_COMMIT;
+        op->tx->broken = failed;
+    }
     pg_pool_done(op, op->result);
+}
+
+static void fail_lost(struct pg_op *op, const char *state, const char *why)
+{
+    if (op->result) return;
+    if (op->tx) op->tx->retry = op->kind != PG_COMMIT; /* before Sync nothing is committed */
+    if (op->kind != PG_COMMIT) fail(op, SL_EUNAVAIL, state, why);
+    else fail(op, SL_EUNAVAIL, "", "the connection to PostgreSQL was lost while committing: the outcome is not known");
 }
 
 static void op_lost(struct pg_conn *conn, struct pg_op *op, const char *why)
@@ -172,17 +182,18 @@ static void op_lost(struct pg_conn *conn, struct pg_op *op, const char *why)
         pg_pool_again(op);
         return;
     }
-    if (!op->result && op->kind != PG_COMMIT && op->tx) op->tx->retry = true; /* no Sync was sent: nothing is committed */
-    if (op->kind == PG_COMMIT)
-        fail(op, SL_EUNAVAIL, "", "the connection to PostgreSQL was lost while committing: the outcome is not known");
-    else fail(op, SL_EUNAVAIL, "", why);
-    if (op->tx) op->tx->broken = true;
+    fail_lost(op, "", why);
+    if (op->tx) op->tx->open = op->tx->broken = true;
     pg_pool_done(op, op->result);
 }
 
 /* ---- errors ---- */
 
-static bool is_class(const char *state, const char *prefix) { return !strncmp(state, prefix, strlen(prefix)); }
+static bool is_class(const char *state, const char *prefix)
+{
+    while (*prefix && *prefix == *state) prefix++, state++;
+    return !*prefix;
+}
 
 static void count_differs(struct pg_op *op, const struct deferred *d, int64_t touched)
 {
@@ -198,7 +209,8 @@ static void on_error(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *r
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE), *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     if (!state) state = "";
     if (!text) text = PQresultErrorMessage(res);
-    bool dying = is_class(state, "57P") || is_class(state, "08"), read_only = is_class(state, "25006");
+    /* Without a state the error is libpq's own: the connection broke. */
+    bool dying = !*state || is_class(state, "57P") || is_class(state, "08"), read_only = is_class(state, "25006");
     bool stale_plan = pg_pool.direct && (is_class(state, "26000") || is_class(state, "0A000"));
     bool others_cancel = is_class(state, "57014") && conn->cancelled && op && op->kind == PG_READ && !op->rows.failed;
     if (dying || stale_plan) conn->retired = true;
@@ -206,6 +218,10 @@ static void on_error(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *r
     if (!op || op->result || op->again) return;
     if ((dying || read_only || stale_plan || others_cancel) && may_go_again(op)) {
         op->again = true;
+        return;
+    }
+    if (dying) {
+        fail_lost(op, state, text);
         return;
     }
     const char *mark = cmd->counted && is_class(state, "22P02") ? strstr(text, PG_COUNT_MARK) : NULL;
@@ -247,7 +263,7 @@ static void pop(struct pg_conn *conn)
     conn->head = (conn->head + 1) % conn->room;
     conn->count--;
     conn->head_since = loop_now();
-    if (cmd.type == PG_CMD_SYNC) conn->stop_by = 0;
+    if (cmd.type == PG_CMD_SYNC) conn->stop_by = conn->stops = 0;
     if (cmd.last && cmd.op) op_over(conn, cmd.op);
     if (conn->state == PG_READY && conn->count && cmd_at(conn, 0)->forgotten) pg_conn_stop(conn);
 }
@@ -343,6 +359,7 @@ bool pg_conn_adopt(struct pg_conn *conn)
 void pg_conn_unref(struct pg_conn *conn)
 {
     if (--conn->refs) return;
+    pg_cancel_unref(conn->cancel);
     free(conn->cmds);
     free(conn);
 }
@@ -376,7 +393,7 @@ void pg_conn_lost(struct pg_conn *conn, const char *text)
     conn->count = 0;
     if (conn->tx) {
         conn->tx->engine = NULL;
-        conn->tx->broken = conn->tx->retry = true; /* between two statements: nothing is committed */
+        conn->tx->retry = true; /* between two statements: nothing is committed */
         conn->tx = NULL;
     }
     pg_pool_gone(conn, true);
@@ -394,46 +411,7 @@ void pg_conn_forget(struct pg_conn *conn, struct pg_op *op)
     }
     op->result = SL_ETIME; /* any error: the transaction is detached */
     detach(conn, op);
-    if (op->tx) op->tx->broken = true;
+    if (op->tx) op->tx->open = op->tx->broken = true;
     if (first || op->kind != PG_READ) pg_conn_stop(conn);
     if (op->kind == PG_FIRST || op->kind == PG_NEXT) pg_conn_rollback(conn);
-}
-
-struct cancel { uv_work_t work; struct pg_conn *conn; PGcancel *handle; };
-
-static void cancel_work(uv_work_t *w)
-{
-    char why[256];
-    PQcancel(((struct cancel *)w->data)->handle, why, sizeof why); /* blocks; a failure leaves it to stop_by */
-}
-
-static void cancel_done(uv_work_t *w, int status)
-{
-    (void)status;
-    struct cancel *x = w->data;
-    x->conn->cancelling = false;
-    pg_pool.n_cancelling--;
-    PQfreeCancel(x->handle);
-    pg_conn_unref(x->conn);
-    free(x);
-    pg_pool_turn();
-}
-
-void pg_conn_stop(struct pg_conn *conn)
-{
-    if (!conn->stop_by) conn->stop_by = loop_now() + STOP_MS;
-    if (conn->cancelled || pg_pool.n_cancelling == CANCELS_MAX) return;
-    struct cancel *x = calloc(1, sizeof *x);
-    if (!x) abort();
-    x->handle = PQgetCancel(conn->pq);
-    x->conn = conn;
-    x->work.data = x;
-    if (!x->handle || uv_queue_work(loop_uv(), &x->work, cancel_work, cancel_done)) {
-        PQfreeCancel(x->handle);
-        free(x);
-        return;
-    }
-    conn->cancelled = conn->cancelling = true;
-    conn->refs++;
-    pg_pool.n_cancelling++;
 }

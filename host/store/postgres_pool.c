@@ -99,9 +99,9 @@ sl_err pg_pool_run(struct pg_op *op)
 /* Closes what must not be used again; true if conn can be given away. */
 static bool settle(struct pg_conn *conn)
 {
-    if (conn->state != PG_READY || conn->count || conn->tx || conn->cancelling) return false;
+    if (conn->state != PG_READY || conn->count || conn->tx || pg_conn_cancelling(conn)) return false;
     conn->cancelled = false;
-    conn->stop_by = 0;
+    conn->stop_by = conn->stops = 0;
     bool old = conn->epoch != pg_pool.epoch || (conn->expires && loop_now() >= conn->expires);
     if (!conn->retired && !old && PQtransactionStatus(conn->pq) == PQTRANS_IDLE) return true;
     pg_conn_close(conn);
@@ -157,7 +157,7 @@ static void on_tick(uv_timer_t *t);
 
 static void set_pace(void)
 {
-    bool fast = !pg_pool.n_ready || pg_pool.n_queue || pg_pool.closing;
+    bool fast = !pg_pool.n_ready || pg_pool.n_queue || pg_pool.stopping || pg_pool.closing;
     if (fast == pg_pool.fast) return;
     pg_pool.fast = fast;
     uv_timer_start(&pg_pool.timer, on_tick, fast ? TICK_MS : QUIET_TICK_MS, fast ? TICK_MS : QUIET_TICK_MS);
@@ -182,17 +182,19 @@ void pg_pool_turn(void)
 static void on_tick(uv_timer_t *t)
 {
     (void)t;
+    bool stopping = false;
     int spare = pg_pool.n_ready - (store_cfg()->max_idle > 1 ? store_cfg()->max_idle : 1);
     for (struct pg_conn *conn = pg_pool.conns, *next; conn; conn = next) {
         next = conn->next;
-        if (conn->stop_by && loop_now() >= conn->stop_by) pg_conn_lost(conn, "a statement did not stop when it was told to");
+        if (pg_conn_stop_again(conn)) stopping = true;
         else if (settle(conn) && spare > 0 && loop_now() - conn->head_since >= SPARE_MS) {
             pg_conn_close(conn);
             spare--;
         }
     }
+    pg_pool.stopping = stopping;
     pg_pool_turn();
-    if (pg_pool.closing && !pg_pool.n_conns && !pg_pool.n_cancelling && !uv_is_closing((uv_handle_t *)&pg_pool.timer))
+    if (pg_pool.closing && !pg_pool.n_conns && !uv_is_closing((uv_handle_t *)&pg_pool.timer))
         uv_close((uv_handle_t *)&pg_pool.timer, on_timer_closed);
 }
 

@@ -8,19 +8,34 @@
 
 static uint32_t n_notes;
 
-static struct pg_note *note_new(char *sql)
+static struct pg_note *note_new(char *sql, bool once)
 {
     struct pg_note *n = calloc(1, sizeof *n);
     if (!n || !sql) abort();
     n->sql = sql;
-    n->id = n_notes < PG_NOTES_MAX ? n_notes++ : PG_NOTES_MAX;
+    n->id = !once && n_notes < PG_NOTES_MAX ? n_notes++ : PG_NOTES_MAX; /* never given twice: connections know it */
     return n;
 }
 
 struct pg_note *pg_note(struct statement *s)
 {
-    if (!s->engine) s->engine = note_new(strndup(s->sql.p ? s->sql.p : "", s->sql.n));
+    if (!s->engine) s->engine = note_new(strndup(s->sql.p ? s->sql.p : "", s->sql.n), s->once);
     return s->engine;
+}
+
+static void free_note(struct pg_note *n)
+{
+    if (!n) return;
+    for (unsigned v = 0; v < n->n_variants; v++) free(n->variant[v].types);
+    free_note(n->counted);
+    free(n->sql);
+    free(n);
+}
+
+void pg_note_free(struct statement *s)
+{
+    free_note(s->engine);
+    s->engine = NULL;
 }
 
 /* A prepared statement has fixed parameter types. A NULL fits any, so that one variant serves most calls. */
@@ -105,7 +120,7 @@ struct pg_note *pg_note_counted(struct statement *s, size_t params)
     if (!n->wrap_tried) {
         n->wrap_tried = true;
         char *sql = wrap(n->sql, (unsigned)params);
-        if (sql) n->counted = note_new(sql);
+        if (sql) n->counted = note_new(sql, s->once);
         n->counted_params = params;
     }
     return n->counted && n->counted_params == params ? n->counted : NULL;
