@@ -51,8 +51,8 @@ struct request {
     bool in_value;                   /* the last header piece belonged to a value */
     bool head_done, claimed;         /* claimed: on_head was called */
     bool started, chunked, bodiless; /* of the answer */
-    bool telling, released;          /* inside of on_gone; answered there */
     bool expects;                    /* Expect: 100-continue */
+    bool leaving, ended;             /* on_gone is running; the user ended the exchange in it */
 };
 
 struct conn {

@@ -47,8 +47,8 @@ struct request *request_take(struct conn *c)
 
 void request_release(struct request *r)
 {
-    if (r->telling) { /* answered inside of on_gone: request_gone is not through with it */
-        r->released = true;
+    if (r->leaving) { /* request_gone still needs it, and frees it */
+        r->ended = true;
         return;
     }
     if (pooled >= POOL_MAX || !srv.running || r->head_room > HEAD_KEEP || r->pairs_room > 4 * PAIRS_ROOM) {
@@ -79,23 +79,21 @@ void requests_clear(void)
     pooled = 0;
 }
 
-/* The rule: on_gone tells the user, and then the exchange is freed, unless on_gone cleared itself: then it stays the
- * user's until it is answered (a fiber may still read from it). The same holds for a user that set no on_gone but was
- * handed the whole request. An answer without a connection only frees. */
+/* The rule: who was told by on_gone has nothing to do with the exchange any more, and it is freed here. Who was not
+ * told (no on_gone set), or was and took the field back, but was handed the whole request still answers it some day;
+ * that call then frees it and does nothing else. */
 void request_gone(struct conn *c)
 {
     struct request *r = c->r;
-    bool handed_over = c->phase == CONN_ANSWER, told = r->claimed && r->pub.on_gone;
+    bool users = c->phase == CONN_ANSWER;
     c->r = NULL;
     r->conn = NULL;
-    if (told) {
-        r->telling = true;
-        r->pub.on_gone(&r->pub);
-        r->telling = false;
-    }
+    r->leaving = true;
+    if (r->claimed && r->pub.on_gone) r->pub.on_gone(&r->pub);
+    r->leaving = false;
     struct waiter *w = r->waiter; /* unless on_gone ended its wait */
     r->waiter = NULL;
     if (w) w->r = NULL;
-    if (r->released || (told ? r->pub.on_gone != NULL : !handed_over)) request_release(r);
+    if (r->pub.on_gone || r->ended || !users) request_release(r);
     if (w) call_wake(w->c, SL_ECANCEL);
 }

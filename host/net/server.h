@@ -20,20 +20,19 @@ struct exchange {
     size_t max_body;     /* on_head may lower or raise it */
     void *user;          /* of the one who answers */
     /* Set by the user, in on_head or later: the client left (or was cut off) before the answer was complete. The
-     * exchange is freed when on_gone returns, unless on_gone sets this field to NULL: then it stays readable until
-     * exchange_reply, _end or _abort, which do nothing but free it. The same holds for one that on_request handed over
-     * and that has no on_gone. */
+     * exchange is freed when it returns, so nothing may be called for it then or after. Without it an exchange that
+     * on_request handed over stays valid until exchange_reply, _end or _abort, which do nothing but free it; one that
+     * only on_head has seen does not. An on_gone that sets this field to NULL keeps the exchange in the same way. */
     void (*on_gone)(exchange *x);
 };
 struct server_hooks {
     /* Head complete, body not read. May answer at once (then body is drained or the connection closed) or return. */
     void (*on_head)(exchange *x);
-    /* Everything is here (not called when on_head answered). Must lead to exchange_reply or exchange_end, now or later.
-     */
+    /* Everything is here (not called when on_head answered). Must lead to exchange_reply or _end, now or later. */
     void (*on_request)(exchange *x);
     /* A request that cannot be parsed or is over a limit: write a problem body for `status` into out
-     * (application/problem+json). */
-    void (*on_refused)(int status, const char *code, const char *detail, buf *out);
+     * (application/problem+json). x is NULL unless on_head has seen the request; then its on_gone follows. */
+    void (*on_refused)(exchange *x, int status, const char *code, const char *detail, buf *out);
 };
 struct server_config {
     const sl_str *listen; /* "HOST:PORT" "[::1]:8080" ":8080" (both families) "unix:/path" */
