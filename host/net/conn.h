@@ -72,7 +72,8 @@ struct conn {
     enum phase phase;
     bool keep;                /* the client allows another request */
     bool early_ok;            /* an answer in on_head need not close: the body is here */
-    bool line_start, half_end, paused, busy, dirty, writing, reading, linger, eof, trusted;
+    bool line_start, half_end, at_trailers, in_trailers, paused, busy, dirty, writing, reading, linger, eof, trusted;
+    char last;                /* byte before base */
     char peer_text[46];
 };
 

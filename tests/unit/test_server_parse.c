@@ -89,6 +89,17 @@ static const struct bad bad[] = {
     BAD("chunk longer than its size", 400, POST "Transfer-Encoding: chunked\r\n\r\n3\r\nhello\r\n0\r\n\r\n"),
     BAD("chunk end, bare LF", 400, POST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n"),
     BAD("last chunk, bare LF", 400, POST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\n\n"),
+    BAD("body ends in bare LF", 400, POST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\n"),
+    BAD("trailers end in bare LF", 400, POST "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\n"),
+    BAD("folded trailer", 400, POST "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n c\r\n\r\n"),
+    BAD("blank before the first trailer", 400, POST "Transfer-Encoding: chunked\r\n\r\n0\r\n A: b\r\n\r\n"),
+    BAD("trailer without name", 400, POST "Transfer-Encoding: chunked\r\n\r\n0\r\n: b\r\n\r\n"),
+    BAD("NUL in trailer", 400, POST "Transfer-Encoding: chunked\r\n\r\n0\r\nA: \0\r\n\r\n"),
+    BAD("NUL in chunk extension", 400, POST "Transfer-Encoding: chunked\r\n\r\n1;a=\0\r\nx\r\n0\r\n\r\n"),
+    BAD("chunk size of many digits", 400, POST "Transfer-Encoding: chunked\r\n\r\n10000000000000001\r\nx\r\n0\r\n\r\n"),
+    BAD("chunk end missing", 400, POST "Transfer-Encoding: chunked\r\n\r\n1\r\nx0\r\n\r\n"),
+    BAD("head without fields ends in bare LF", 400, "GET /echo HTTP/1.0\r\n\n"),
+    BAD("request line ends in bare LF", 400, "GET /echo HTTP/1.0\n\r\n"),
     BAD("trailer with bare LF", 400, POST "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n"),
 };
 
@@ -206,6 +217,48 @@ static void pipelining_in_odd_splits(void **state)
         }
         close(fd);
     }
+}
+
+/* Requests with random damage, cut into random pieces, some by clients that leave in the middle: the server must stay whole. */
+static void random_damage(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        GET "A: b\r\n\r\n", POST "Content-Length: 5\r\n\r\nhello",
+        POST "Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: u\r\n\r\n",
+        "GET /slow?1 HTTP/1.1\r\nHost: h\r\n\r\n", "GET /stream?3 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /early HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "GET /abort HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /big?90000 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET /forget HTTP/1.1\r\nHost: h\r\n\r\n",
+        POST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\nab", "HEAD /stream?2 HTTP/1.1\r\nHost: h\r\n\r\n",
+    };
+    static const char odd[] = "\r\n \t:\0;,0aZ\x80\xff/?";
+    unsigned seed = getenv("SEED") ? (unsigned)atoi(getenv("SEED")) : 1, rounds = getenv("ROUNDS") ? (unsigned)atoi(getenv("ROUNDS")) : 1500;
+    srandom(seed);
+    for (unsigned round = 0; round < rounds; round++) {
+        char text[4096];
+        size_t n = 0;
+        for (long i = 1 + random() % 6; i > 0; i--) {
+            const char *g = good[(size_t)random() % (sizeof good / sizeof *good)];
+            memcpy(text + n, g, strlen(g));
+            n += strlen(g);
+        }
+        for (long i = random() % 4; i > 0; i--) text[(size_t)random() % n] = odd[(size_t)random() % (sizeof odd - 1)];
+        int fd = dial();
+        for (size_t i = 0, step; i < n; i += step) {
+            step = random() % 3 ? n : 1 + (size_t)random() % 60;
+            if (step > n - i) step = n - i;
+            say_bytes(fd, text + i, step);
+        }
+        if (random() % 3 == 0) shutdown(fd, SHUT_WR);
+        if (random() % 3 == 0) pause_ms(1);
+        if (random() % 2) recv(fd, text, sizeof text, MSG_DONTWAIT);
+        close(fd);
+    }
+    struct report r = { 0 };
+    for (int i = 0; i < 100 && (r = command('s')).s.connections; i++) pause_ms(20);
+    assert_int_equal(r.s.connections, 0);
+    assert_int_equal(r.s.accepted, rounds);
+    assert_int_equal(status_of(ask(GET "Connection: close\r\n\r\n")), 200);
 }
 
 static void head_and_bodiless_answers(void **state)
@@ -338,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(http_1_0_keeps_alive_when_asked, up_default, down),
         cmocka_unit_test_setup_teardown(chunked_bodies, up_default, down),
         cmocka_unit_test_setup_teardown(pipelining_in_odd_splits, up_default, down),
+        cmocka_unit_test_setup_teardown(random_damage, up_default, down),
         cmocka_unit_test_setup_teardown(head_and_bodiless_answers, up_default, down),
         cmocka_unit_test_setup_teardown(fields_that_break_the_head_are_left_out, up_default, down),
         cmocka_unit_test_setup_teardown(limits_of_the_head, up_default, down),
