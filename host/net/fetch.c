@@ -1,12 +1,19 @@
-/* fetch.c - outbound HTTP for handlers: one straight line from request to answer, with limits on how much goes on at once. */
+/* fetch.c - outbound HTTP for handlers: one straight line from request to answer, with limits on how much goes on at
+ * once. */
 #include "net/fetch_op.h"
 #include "base/clock.h"
 #include <stdlib.h>
 #include <unistd.h>
 
 enum { TABLE_SIZE = 256 };
-struct slots { struct slots *next; uint32_t active, waiting; char host[]; };
-struct op_list { struct op *first, *last; };
+struct slots {
+    struct slots *next;
+    uint32_t active, waiting;
+    char host[];
+};
+struct op_list {
+    struct op *first, *last;
+};
 
 struct fetch_limits fetch_limits;
 static struct {
@@ -46,7 +53,8 @@ static void list_remove(struct op_list *l, struct op *op)
 static struct slots **find_slots(const char *host)
 {
     struct slots **at = &net.table[str_hash(sl_cstr(host)) % TABLE_SIZE];
-    while (*at && strcmp((*at)->host, host) != 0) at = &(*at)->next;
+    while (*at && strcmp((*at)->host, host) != 0)
+        at = &(*at)->next;
     return at;
 }
 
@@ -154,8 +162,10 @@ static void run_hop(struct op *op)
     }
     sl_err e = call_wait(op->call, abandon, op);
     release(op);
-    if (e == SL_ETIME) op_fail(op, e, "timeout", "the call's deadline passed");
-    else if (e) op_fail(op, e, NULL, "the call was cancelled");
+    if (e == SL_ETIME)
+        op_fail(op, e, "timeout", "the call's deadline passed");
+    else if (e)
+        op_fail(op, e, NULL, "the call was cancelled");
     if (e) op->error_code = e;
 }
 
@@ -279,7 +289,8 @@ static bool take_allow_list(const struct fetch_config *cfg, char *why, size_t wh
     if (!fetch_limits.allow) abort();
     for (size_t i = 0; i < cfg->n_allow; i++) {
         if (cidr_parse(cfg->allow[i], &fetch_limits.allow[i])) continue;
-        (void)snprintf(why, why_size, "outbound.allow: %.*s is no address or block", STR_ARG(str_sub(cfg->allow[i], 0, 60)));
+        (void)snprintf(why, why_size, "outbound.allow: %.*s is no address or block",
+                       STR_ARG(str_sub(cfg->allow[i], 0, 60)));
         return false;
     }
     fetch_limits.n_allow = cfg->n_allow;

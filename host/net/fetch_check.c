@@ -1,4 +1,5 @@
-/* fetch_check.c - what may be sent where: methods, URLs and headers of outbound requests, and the rules of redirects. */
+/* fetch_check.c - what may be sent where: methods, URLs and headers of outbound requests, and the rules of redirects.
+ */
 #include "net/fetch_op.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -22,8 +23,10 @@ static bool is_field_value(sl_str s)
 /* What frames the message or names its host is not the caller's to say. */
 static bool is_reserved(sl_str name)
 {
-    static const char *const names[] = { "host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade",
-                                         "te", "trailer", "expect", "accept-encoding" };
+    static const char *const names[] = {
+        "host",    "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te",
+        "trailer", "expect",         "accept-encoding"
+    };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (str_equal_nocase(name, sl_cstr(names[i]))) return true;
     return name.n > 6 && str_equal_nocase(str_sub(name, 0, 6), SL("proxy-"));
@@ -47,9 +50,11 @@ bool op_check_request(struct op *op)
     if (r->n_headers > HEADERS_MAX) return refuse(op, "more than 200 headers");
     for (uint64_t i = 0; i < r->n_headers; i++) {
         sl_str name = r->headers[i].name;
-        if (!is_token(name) || name.n > 200) return refuse(op, "a header name must be a word of letters, digits and dashes");
+        if (!is_token(name) || name.n > 200)
+            return refuse(op, "a header name must be a word of letters, digits and dashes");
         if (!is_field_value(r->headers[i].value) || r->headers[i].value.n > HEAD_MAX) {
-            op_fail(op, SL_EINVAL, "protocol", "the value of header %.*s holds a control character or is too long", STR_ARG(name));
+            op_fail(op, SL_EINVAL, "protocol", "the value of header %.*s holds a control character or is too long",
+                    STR_ARG(name));
             return false;
         }
         if (!is_reserved(name)) continue;
@@ -73,10 +78,14 @@ static const char *take_origin(struct op *op)
     char *port = url_part(op, CURLUPART_PORT, CURLU_DEFAULT_PORT);
     const char *wrong = NULL;
     op->https = scheme && strcmp(scheme, "https") == 0;
-    if (!scheme || (!op->https && strcmp(scheme, "http") != 0)) wrong = "only http and https URLs can be fetched";
-    else if (!host || !host[0] || strlen(host) > 255 || !port) wrong = "the URL needs a host";
-    else (void)snprintf(op->host, sizeof op->host, "%s:%s", host, port);
-    for (char *p = op->host; *p; p++) *p = (char)tolower((unsigned char)*p);
+    if (!scheme || (!op->https && strcmp(scheme, "http") != 0))
+        wrong = "only http and https URLs can be fetched";
+    else if (!host || !host[0] || strlen(host) > 255 || !port)
+        wrong = "the URL needs a host";
+    else
+        (void)snprintf(op->host, sizeof op->host, "%s:%s", host, port);
+    for (char *p = op->host; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
     curl_free(scheme);
     curl_free(host);
     curl_free(port);
@@ -87,7 +96,8 @@ bool op_set_url(struct op *op, sl_str url)
 {
     if (url.n == 0 || url.n > URL_MAX) return refuse(op, "the URL is missing or longer than 8 KiB");
     for (size_t i = 0; i < url.n; i++)
-        if ((unsigned char)url.p[i] <= ' ' || url.p[i] == 0x7f) return refuse(op, "the URL holds a blank or a control character");
+        if ((unsigned char)url.p[i] <= ' ' || url.p[i] == 0x7f)
+            return refuse(op, "the URL holds a blank or a control character");
     CURLUcode code = curl_url_set(op->url, CURLUPART_URL, arena_cstr(op->call->arena, url), CURLU_NON_SUPPORT_SCHEME);
     if (code) {
         op_fail(op, SL_EINVAL, "protocol", "the URL is malformed: %s", curl_url_strerror(code));
@@ -103,7 +113,8 @@ static bool bad_redirect(struct op *op, const char *sentence)
     return false;
 }
 
-/* Secrets travel in headers, bodies and the URL's user part: none of these goes to another host (RFC 9110 15.4, 17.6). */
+/* Secrets travel in headers, bodies and the URL's user part: none of these goes to another host (RFC 9110 15.4, 17.6).
+ */
 bool op_follow(struct op *op, sl_str location)
 {
     char from[sizeof op->host];
@@ -112,7 +123,8 @@ bool op_follow(struct op *op, sl_str location)
         op_fail(op, SL_EUPSTREAM, "redirect", "more than %u redirects", (unsigned)op->request->max_redirects);
         return false;
     }
-    if (location.n == 0 || location.n > URL_MAX) return bad_redirect(op, "the redirect's location is empty or too long");
+    if (location.n == 0 || location.n > URL_MAX)
+        return bad_redirect(op, "the redirect's location is empty or too long");
     memcpy(from, op->host, sizeof from);
     if (curl_url_set(op->url, CURLUPART_URL, location.p, CURLU_URLENCODE | CURLU_NON_SUPPORT_SCHEME))
         return bad_redirect(op, "the redirect's location is malformed");
@@ -128,7 +140,8 @@ bool op_follow(struct op *op, sl_str location)
         op->foreign = true;
         (void)curl_url_set(op->url, CURLUPART_USER, NULL, 0);
         (void)curl_url_set(op->url, CURLUPART_PASSWORD, NULL, 0);
-        if (op->send_body && op->request->body.n) return bad_redirect(op, "the redirect would send the body to another host");
+        if (op->send_body && op->request->body.n)
+            return bad_redirect(op, "the redirect would send the body to another host");
     }
     op->redirects++;
     return true;

@@ -10,21 +10,30 @@ static struct {
     uv_timer_t *timer;
 } curl;
 
-struct watch { uv_poll_t poll; curl_socket_t fd; int events; };
+struct watch {
+    uv_poll_t poll;
+    curl_socket_t fd;
+    int events;
+};
 
-static const struct { CURLcode code; const char *error_class; } classes[] = {
-    { CURLE_COULDNT_RESOLVE_HOST, "dns" },    { CURLE_COULDNT_CONNECT, "connect" },       { CURLE_SEND_ERROR, "connect" },
-    { CURLE_RECV_ERROR, "connect" },          { CURLE_SSL_CONNECT_ERROR, "tls" },         { CURLE_PEER_FAILED_VERIFICATION, "tls" },
-    { CURLE_SSL_CACERT_BADFILE, "tls" },      { CURLE_SSL_CIPHER, "tls" },                { CURLE_SSL_CERTPROBLEM, "tls" },
-    { CURLE_SSL_ISSUER_ERROR, "tls" },        { CURLE_SSL_ENGINE_INITFAILED, "tls" },     { CURLE_USE_SSL_FAILED, "tls" },
+static const struct {
+    CURLcode code;
+    const char *error_class;
+} classes[] = {
+    { CURLE_COULDNT_RESOLVE_HOST, "dns" },  { CURLE_COULDNT_CONNECT, "connect" },
+    { CURLE_SEND_ERROR, "connect" },        { CURLE_RECV_ERROR, "connect" },
+    { CURLE_SSL_CONNECT_ERROR, "tls" },     { CURLE_PEER_FAILED_VERIFICATION, "tls" },
+    { CURLE_SSL_CACERT_BADFILE, "tls" },    { CURLE_SSL_CIPHER, "tls" },
+    { CURLE_SSL_CERTPROBLEM, "tls" },       { CURLE_SSL_ISSUER_ERROR, "tls" },
+    { CURLE_SSL_ENGINE_INITFAILED, "tls" }, { CURLE_USE_SSL_FAILED, "tls" },
 };
 
 static void explain(struct op *op, CURLcode code)
 {
     const char *sentence = op->curl_error[0] ? op->curl_error : curl_easy_strerror(code), *error_class = "protocol";
     if (code == CURLE_COULDNT_CONNECT && op->blocked) {
-        op_fail(op, SL_EDENIED, "blocked", "%s leads to %s, a special address (%s) that the operator does not allow", op->host,
-                op->blocked_address, op->blocked);
+        op_fail(op, SL_EDENIED, "blocked", "%s leads to %s, a special address (%s) that the operator does not allow",
+                op->host, op->blocked_address, op->blocked);
         return;
     }
     if (code == CURLE_FILESIZE_EXCEEDED) {
@@ -63,7 +72,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;
     if (status < 0) flags = CURL_CSELECT_IN | CURL_CSELECT_OUT; /* a reset: what came before it is still to be read */
     curl_multi_socket_action(curl.multi, w->fd, flags, &running);
-    if (status < 0 && !uv_is_closing((uv_handle_t *)poll)) uv_poll_start(poll, w->events, on_ready); /* libuv stopped it */
+    if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
+        uv_poll_start(poll, w->events, on_ready); /* libuv stopped it */
     take_finished();
 }
 
@@ -78,8 +88,10 @@ static void on_timer(uv_timer_t *t)
 static int want_timer(CURLM *multi, long ms, void *user)
 {
     (void)multi, (void)user;
-    if (ms < 0) uv_timer_stop(curl.timer);
-    else uv_timer_start(curl.timer, on_timer, (uint64_t)ms, 0);
+    if (ms < 0)
+        uv_timer_stop(curl.timer);
+    else
+        uv_timer_start(curl.timer, on_timer, (uint64_t)ms, 0);
     return 0;
 }
 
@@ -148,7 +160,8 @@ static bool encoding_ok(sl_str value)
     sl_str one;
     while (str_split(&value, ',', &one)) {
         bool ok = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++) ok = ok || str_equal_nocase(str_trim(one), sl_cstr(known[i]));
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            ok = ok || str_equal_nocase(str_trim(one), sl_cstr(known[i]));
         if (!ok) return false;
     }
     return true;
@@ -158,13 +171,16 @@ static bool add_header(struct op *op, sl_str line)
 {
     const char *colon = memchr(line.p, ':', line.n);
     if (!colon || memchr(line.p, 0, line.n)) return true; /* curl refuses what matters; a folded line is left out */
-    sl_str name = str_trim(str_sub(line, 0, (size_t)(colon - line.p))), value = str_trim(str_sub(line, (size_t)(colon - line.p) + 1, line.n));
+    sl_str name = str_trim(str_sub(line, 0, (size_t)(colon - line.p))),
+           value = str_trim(str_sub(line, (size_t)(colon - line.p) + 1, line.n));
     if (op->n_headers >= HEADERS_MAX || op->head.n + name.n + value.n + 2 > HEAD_MAX) {
-        op_fail(op, SL_ETOOBIG, "too_large", "the answer's headers are more than %d or longer than %d bytes", HEADERS_MAX, HEAD_MAX);
+        op_fail(op, SL_ETOOBIG, "too_large", "the answer's headers are more than %d or longer than %d bytes",
+                HEADERS_MAX, HEAD_MAX);
         return false;
     }
     if (str_equal_nocase(name, SL("content-encoding")) && !encoding_ok(value)) {
-        op_fail(op, SL_EUPSTREAM, "protocol", "the answer's content encoding was not asked for: %.*s", STR_ARG(str_sub(value, 0, 60)));
+        op_fail(op, SL_EUPSTREAM, "protocol", "the answer's content encoding was not asked for: %.*s",
+                STR_ARG(str_sub(value, 0, 60)));
         return false;
     }
     size_t at = op->head.n;
@@ -183,7 +199,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *user)
     struct op *op = user;
     sl_str line = sl_lit(p, n);
     (void)size;
-    while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r')) line.n--;
+    while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+        line.n--;
     if (str_starts(line, "HTTP/")) { /* forgets an interim answer (1xx) */
         buf_clear(&op->head);
         op->n_headers = 0;
@@ -201,7 +218,8 @@ static void set_body(struct op *op)
     static const char *const with_body[] = { "POST", "PUT", "PATCH" };
     sl_str body = op->send_body ? op->request->body : sl_lit(NULL, 0);
     bool send = body.n > 0;
-    for (size_t i = 0; i < 3; i++) send = send || strcmp(op->method, with_body[i]) == 0; /* Content-Length: 0 */
+    for (size_t i = 0; i < 3; i++)
+        send = send || strcmp(op->method, with_body[i]) == 0; /* Content-Length: 0 */
     if (strcmp(op->method, "HEAD") == 0) {
         curl_easy_setopt(op->easy, CURLOPT_NOBODY, 1L);
     } else if (send) {
@@ -279,7 +297,8 @@ bool fetch_curl_setup(char *why, size_t why_size)
     }
     int features = curl_version_info(CURLVERSION_NOW)->features;
     if (!(features & CURL_VERSION_ASYNCHDNS) || !(features & CURL_VERSION_SSL)) {
-        (void)snprintf(why, why_size, "libcurl was built without %s", features & CURL_VERSION_SSL ? "an asynchronous resolver" : "TLS");
+        (void)snprintf(why, why_size, "libcurl was built without %s",
+                       features & CURL_VERSION_SSL ? "an asynchronous resolver" : "TLS");
         curl_global_cleanup();
         return false;
     }

@@ -1,4 +1,5 @@
-/* fetch_shots.h - for test_fetch*.c: starts the servers, fetches in calls of their own, and leads names where tests want them. */
+/* fetch_shots.h - for test_fetch*.c: starts the servers, fetches in calls of their own, and leads names where tests
+ * want them. */
 #ifndef FETCH_SHOTS_H
 #define FETCH_SHOTS_H
 #include "unit.h"
@@ -21,8 +22,11 @@ static pid_t server;
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
     static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    static const char *const names[][2] = { { "one.test", "127.0.0.1" }, { "two.test", "127.0.0.2" }, { "ten.test", "10.0.0.1" },
-                                            { "mapped.test", "::ffff:127.0.0.1" }, { "secure.test", "127.0.0.1" } };
+    static const char *const names[][2] = { { "one.test", "127.0.0.1" },
+                                            { "two.test", "127.0.0.2" },
+                                            { "ten.test", "10.0.0.1" },
+                                            { "mapped.test", "::ffff:127.0.0.1" },
+                                            { "secure.test", "127.0.0.1" } };
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     if (name && strcmp(name, "slow.test") == 0) {
         sleep(3);
@@ -84,7 +88,8 @@ static inline void fire(struct shot *s)
 
 static inline void await(struct shot *s)
 {
-    while (!s->done) uv_run(loop_uv(), UV_RUN_ONCE);
+    while (!s->done)
+        uv_run(loop_uv(), UV_RUN_ONCE);
 }
 
 static inline sl_str to_url(const char *url, int port)
@@ -122,8 +127,8 @@ static inline void begin_private(void) { begin((struct fetch_config){ .allow_pri
 static inline void assert_failed(const struct shot *s, sl_err code, const char *error_class)
 {
     if (s->code != code || !sl_is(s->out.error_class, error_class))
-        fail_msg("got %d %.*s (%.*s), want %d %s", s->code, (int)s->out.error_class.n, s->out.error_class.p, (int)s->out.error.n, s->out.error.p,
-                 code, error_class);
+        fail_msg("got %d %.*s (%.*s), want %d %s", s->code, (int)s->out.error_class.n, s->out.error_class.p,
+                 (int)s->out.error.n, s->out.error.p, code, error_class);
     assert_int_equal(s->out.status, 0);
     assert_true(s->out.error.n > 0);
     assert_int_equal(s->out.body.n, 0);
@@ -132,7 +137,8 @@ static inline void assert_failed(const struct shot *s, sl_err code, const char *
 static inline void assert_ok(const struct shot *s, int status, const char *body)
 {
     if (s->code || s->out.status != status)
-        fail_msg("got %d, status %d (%.*s)", s->code, s->out.status, (int)s->out.error.n, s->out.error.p ? s->out.error.p : "");
+        fail_msg("got %d, status %d (%.*s)", s->code, s->out.status, (int)s->out.error.n,
+                 s->out.error.p ? s->out.error.p : "");
     assert_false(sl_given(s->out.error_class));
     if (body && !sl_is(s->out.body, body)) fail_msg("got body %.*s", (int)s->out.body.n, s->out.body.p);
 }
@@ -150,7 +156,8 @@ static inline void assert_echo(const struct shot *s, const char *pointer, const 
     char why[100];
     json_t *v = json_read(s->out.body, why, sizeof why);
     sl_str got = json_plain(s->kept, json_point(v, sl_cstr(pointer)));
-    if (want ? !sl_is(got, want) : sl_given(got)) fail_msg("%s is %.*s, want %s", pointer, (int)got.n, got.p ? got.p : "", want ? want : "absent");
+    if (want ? !sl_is(got, want) : sl_given(got))
+        fail_msg("%s is %.*s, want %s", pointer, (int)got.n, got.p ? got.p : "", want ? want : "absent");
     json_decref(v);
 }
 

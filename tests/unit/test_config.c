@@ -31,9 +31,11 @@ static struct config *load(const char *yaml, const char *env_text, const char *f
     }
     (void)snprintf(env_room, sizeof env_room, "%s", env_text ? env_text : "");
     (void)snprintf(flag_room, sizeof flag_room, "%s", flag_text ? flag_text : "");
-    for (char *p = strtok(env_room, " "); p; p = strtok(NULL, " ")) env[n_env++] = p;
+    for (char *p = strtok(env_room, " "); p; p = strtok(NULL, " "))
+        env[n_env++] = p;
     env[n_env] = NULL;
-    for (char *p = strtok(flag_room, " "); p; p = strtok(NULL, " ")) argv[argc++] = p;
+    for (char *p = strtok(flag_room, " "); p; p = strtok(NULL, " "))
+        argv[argc++] = p;
     argv[argc] = NULL;
     buf_clear(&errors);
     return config_load(argc, argv, env, &errors);
@@ -105,7 +107,8 @@ static void flag_wins_over_environment_over_file_over_default(void **state)
 static void go_style_flags(void **state)
 {
     (void)state;
-    struct config *c = loaded_ok("", NULL, "-addr 127.0.0.1:1 --dsn=sqlite:/tmp/x.db -migrate=false -api-tokens=a,b -check -migrate-only");
+    struct config *c = loaded_ok(
+        "", NULL, "-addr 127.0.0.1:1 --dsn=sqlite:/tmp/x.db -migrate=false -api-tokens=a,b -check -migrate-only");
     assert_text(c->listen.item[0], "127.0.0.1:1");
     assert_text(c->dsn, "sqlite:/tmp/x.db");
     assert_false(c->migrate);
@@ -123,7 +126,8 @@ static void go_style_flags(void **state)
     assert_error("", NULL, "-addr", "flag -addr: needs a value");
     assert_error("", NULL, "-check=maybe", "flag -check: must be true or false");
     assert_error("", NULL, "start", "unexpected argument \"start\"");
-    assert_error("", NULL, "-slow-ms ten", "flag -slow-ms: must be a time such as 250ms, 15s or 1h30m from 0s to 1h, not \"ten\"");
+    assert_error("", NULL, "-slow-ms ten",
+                 "flag -slow-ms: must be a time such as 250ms, 15s or 1h30m from 0s to 1h, not \"ten\"");
 }
 
 static void help_and_version_answer_even_when_the_rest_is_wrong(void **state)
@@ -146,7 +150,8 @@ static void every_type_is_converted(void **state)
                                  "  reuse_port: on\n"
                                  "  trusted_proxies: [10.0.0.0/8, '::1']\n"
                                  "  cors_origins: https://a.example, https://b.example\n"
-                                 "modules: {slow_ms: 20, slow_module_ms: 2s}\n", NULL, NULL);
+                                 "modules: {slow_ms: 20, slow_module_ms: 2s}\n",
+                                 NULL, NULL);
     assert_int_equal(c->max_body, 65536);
     assert_int_equal(c->max_header_bytes, 8192);
     assert_int_equal(c->header_ms, 250);
@@ -173,8 +178,10 @@ static void every_type_is_converted(void **state)
 static void json_is_read_with_the_same_rules(void **state)
 {
     (void)state;
-    struct config *c = loaded_ok("{\"server\":{\"port\":9000,\"timeouts\":{\"idle\":\"75s\"}},\n\t\"auth\":{\"tokens\":[\"a/b\",\"\\u0063\"]},"
-                                 "\"plugins\":{\"oracle\":{\"config\":{\"dlq_enabled\":true}}}}", NULL, NULL);
+    struct config *c = loaded_ok(
+        "{\"server\":{\"port\":9000,\"timeouts\":{\"idle\":\"75s\"}},\n\t\"auth\":{\"tokens\":[\"a/b\",\"\\u0063\"]},"
+        "\"plugins\":{\"oracle\":{\"config\":{\"dlq_enabled\":true}}}}",
+        NULL, NULL);
     assert_text(c->listen.item[0], "0.0.0.0:9000");
     assert_int_equal(c->idle_ms, 75000);
     assert_text(c->api_tokens.item[0], "a/b");
@@ -187,24 +194,29 @@ static void json_is_read_with_the_same_rules(void **state)
 static void unknown_keys_get_line_and_hint(void **state)
 {
     (void)state;
-    assert_error("server:\n  host: x\n  prot: 1\n", NULL, NULL, "FILE:3: server.prot: unknown key, did you mean `port`?");
+    assert_error("server:\n  host: x\n  prot: 1\n", NULL, NULL,
+                 "FILE:3: server.prot: unknown key, did you mean `port`?");
     assert_error("sever: {}\n", NULL, NULL, "FILE:1: sever: unknown key, did you mean `server`?");
     assert_error("plugin: {}\n", NULL, NULL, "FILE:1: plugin: unknown key, did you mean `plugins`?");
     assert_error("server:\n  max_open_conns: 1\n", NULL, NULL, "did you mean `database.max_open_conns`?");
-    assert_error("server:\n  timeouts:\n    heder: 1\n", NULL, NULL, "FILE:3: server.timeouts.heder: unknown key, did you mean `header`?");
+    assert_error("server:\n  timeouts:\n    heder: 1\n", NULL, NULL,
+                 "FILE:3: server.timeouts.heder: unknown key, did you mean `header`?");
     assert_error("server:\n  quuxquuxquux: 1\n", NULL, NULL, "FILE:2: server.quuxquuxquux: unknown key\n");
 }
 
 static void all_errors_are_gathered(void **state)
 {
     (void)state;
-    assert_null(load("server:\n  port: 70000\n  max_body: lots\nlogging: {level: loud}\n", "SERVER_REUSE_PORT=perhaps", "-slow-ms -5s -nosuchflag"));
+    assert_null(load("server:\n  port: 70000\n  max_body: lots\nlogging: {level: loud}\n", "SERVER_REUSE_PORT=perhaps",
+                     "-slow-ms -5s -nosuchflag"));
     buf_add_char(&errors, 0);
     static const char *const wants[] = {
         ":2: server.port: must be a whole number from 0 to 65535, not \"70000\"\n",
         ":3: server.max_body: must be a size such as 4096, 64KiB or 1MiB from 1KiB to 1GiB, not \"lots\"\n",
         ":4: logging.level: must be one of debug, info, warn, error, not \"loud\"\n",
-        "environment SERVER_REUSE_PORT: must be true or false, not \"perhaps\"\n", "flag -slow-ms: must be a time", "unknown flag -nosuchflag",
+        "environment SERVER_REUSE_PORT: must be true or false, not \"perhaps\"\n",
+        "flag -slow-ms: must be a time",
+        "unknown flag -nosuchflag",
     };
     for (size_t i = 0; i < sizeof wants / sizeof *wants; i++)
         if (!strstr(errors.p, wants[i])) fail_msg("%s\nlacks: %s", errors.p, wants[i]);
@@ -213,8 +225,10 @@ static void all_errors_are_gathered(void **state)
 static void duplicate_keys_are_errors(void **state)
 {
     (void)state;
-    assert_error("server:\n  port: 1\n  port: 2\n", NULL, NULL, "FILE:3: server: key `port` is given twice, first in line 2");
-    assert_error("plugins:\n  a:\n    config: {x: 1,\n      x: 2}\n", NULL, NULL, "FILE:4: plugins.a.config: key `x` is given twice");
+    assert_error("server:\n  port: 1\n  port: 2\n", NULL, NULL,
+                 "FILE:3: server: key `port` is given twice, first in line 2");
+    assert_error("plugins:\n  a:\n    config: {x: 1,\n      x: 2}\n", NULL, NULL,
+                 "FILE:4: plugins.a.config: key `x` is given twice");
 }
 
 static void broken_files_are_named(void **state)
@@ -230,10 +244,13 @@ static void broken_files_are_named(void **state)
     assert_error("server: {host: \"\xff\"}\n", NULL, NULL, "FILE:1: invalid leading UTF-8 octet at byte");
     assert_error("a: &a {x: *a}\n", NULL, NULL, "FILE:1: a: unknown key");
     assert_error("plugins: {p: {config: &a {x: *a}}}\n", NULL, NULL, "is nested more than 32 deep");
-    assert_error("plugins:\n  p:\n    config:\n      a: &a [1,1,1,1,1,1,1,1,1,1]\n      b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
-                 "      c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n      d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
-                 "      e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n", NULL, NULL, "the file has more than 100000 values");
-    assert_error(NULL, NULL, "-config /nonexistent/x.yaml", "/nonexistent/x.yaml: cannot be read: No such file or directory");
+    assert_error(
+        "plugins:\n  p:\n    config:\n      a: &a [1,1,1,1,1,1,1,1,1,1]\n      b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+        "      c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n      d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
+        "      e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n",
+        NULL, NULL, "the file has more than 100000 values");
+    assert_error(NULL, NULL, "-config /nonexistent/x.yaml",
+                 "/nonexistent/x.yaml: cannot be read: No such file or directory");
     assert_error(NULL, "CONFIG_FILE=/nonexistent/y.yaml", NULL, "/nonexistent/y.yaml: cannot be read");
     assert_error(NULL, NULL, "-config /tmp", "/tmp: cannot be read: Is a directory");
 }
@@ -246,21 +263,27 @@ static void values_are_checked_by_their_meaning(void **state)
     assert_error("", NULL, "-addr :65536", "flag -addr: must be HOST:PORT");
     assert_error("", "TRUSTED_PROXIES=10.0.0.0/33", NULL, "must be an IP address or a block");
     assert_error("", NULL, "-dsn mysql://x", "flag -dsn: must be sqlite:PATH or postgres://...");
-    assert_error("", "TLS_CERT_FILE=/nonexistent TLS_KEY_FILE=/nonexistent", NULL, "environment TLS_KEY_FILE: must name a file that can be read");
+    assert_error("", "TLS_CERT_FILE=/nonexistent TLS_KEY_FILE=/nonexistent", NULL,
+                 "environment TLS_KEY_FILE: must name a file that can be read");
     assert_error("", "TLS_CERT_FILE=/dev/null", NULL, "environment TLS_CERT_FILE: needs server.tls.key");
-    assert_error("server: {page_default: 600}", NULL, NULL, "server.page_default: must not exceed server.page_max (500)");
+    assert_error("server: {page_default: 600}", NULL, NULL,
+                 "server.page_default: must not exceed server.page_max (500)");
     assert_error("jobs: {backoff: 1h}", NULL, NULL, "jobs.backoff: must not exceed jobs.backoff_max");
     assert_error("server: {default_tenant: a b}", NULL, NULL, "server.default_tenant: must be 1 to 64");
     assert_error("", "SECRET_ENCRYPTION_KEY=short", NULL, "environment SECRET_ENCRYPTION_KEY: ");
     assert_error("", "CORS_ORIGINS=example.com", NULL, "must be * or an origin");
-    static const char *const good[] = { "-addr :8080", "-addr [::1]:0", "-addr unix:/run/x.sock", "-addr localhost:1,[::]:2" };
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) config_free(loaded_ok("", NULL, good[i]));
+    static const char *const good[] = { "-addr :8080", "-addr [::1]:0", "-addr unix:/run/x.sock",
+                                        "-addr localhost:1,[::]:2" };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        config_free(loaded_ok("", NULL, good[i]));
 }
 
 static void host_and_port_make_the_listener(void **state)
 {
     (void)state;
-    static const struct { const char *yaml, *env, *want; } cases[] = {
+    static const struct {
+        const char *yaml, *env, *want;
+    } cases[] = {
         { "server: {host: 127.0.0.1, port: 9}", NULL, "127.0.0.1:9" },
         { "server: {host: '::1', port: 9}", NULL, "[::1]:9" },
         { "server: {listen: [':7'], port: 9}", NULL, ":7" },
@@ -278,7 +301,9 @@ static void host_and_port_make_the_listener(void **state)
 static void parts_make_the_dsn(void **state)
 {
     (void)state;
-    static const struct { const char *yaml, *env, *want; } cases[] = {
+    static const struct {
+        const char *yaml, *env, *want;
+    } cases[] = {
         { "", "DATABASE_HOST=db DATABASE_USER=u DATABASE_PASSWORD=p@/: DATABASE_NAME=n DATABASE_SSLMODE=require",
           "postgres://u:p%40%2F%3A@db:5432/n?sslmode=require" },
         { "database: {name: n}", NULL, "postgres://localhost:5432/n" },
@@ -310,7 +335,8 @@ static void secrets_come_from_files_too(void **state)
     config_free(c);
     (void)snprintf(env, sizeof env, "API_TOKENS=x API_TOKENS_FILE=%s", path);
     assert_error("", env, NULL, "environment API_TOKENS_FILE: API_TOKENS is set too; set only one of them");
-    assert_error("", "DATABASE_URL_FILE=/nonexistent", NULL, "environment DATABASE_URL_FILE: cannot read /nonexistent: No such file");
+    assert_error("", "DATABASE_URL_FILE=/nonexistent", NULL,
+                 "environment DATABASE_URL_FILE: cannot read /nonexistent: No such file");
     assert_error("", "METRICS_TOKEN_FILE=/dev/zero", NULL, "/dev/zero is larger than 64 KiB");
     unlink(path);
 }
@@ -329,7 +355,8 @@ static void printed_config_hides_secrets_and_loads_again(void **state)
 {
     (void)state;
     const char *yaml = "auth: {tokens: [topsecret1]}\nserver: {timeouts: {idle: 90s}, max_body: 3000}\n"
-                       "plugins:\n  oracle:\n    required: true\n    config: {resolver_key: topsecret2, attempts: 4, tokens: [topsecret3]}\n";
+                       "plugins:\n  oracle:\n    required: true\n    config: {resolver_key: topsecret2, attempts: 4, "
+                       "tokens: [topsecret3]}\n";
     struct config *c = loaded_ok(yaml, "METRICS_TOKEN=topsecret4 SECRET_ENCRYPTION_KEY=topsecret5topsec",
                                  "-dsn postgres://me:topsecret6@db/n?sslmode=require -slow-ms 55");
     buf out;
@@ -338,9 +365,16 @@ static void printed_config_hides_secrets_and_loads_again(void **state)
     buf_add_char(&out, 0);
     assert_null(strstr(out.p, "topsecret"));
     static const char *const wants[] = {
-        "  tokens: [\"***\"]  # /tmp/test_config.", "  token: \"***\"  # environment METRICS_TOKEN\n", "    idle: 1m30s  # /tmp/",
-        "  dsn: \"postgres://me:***@db/n?sslmode=require\"  # flag -dsn\n", "  slow_ms: 55ms  # flag -slow-ms\n", "  max_body: 3000  #",
-        "  secret_encryption_key: \"***\"  # environment SECRET_ENCRYPTION_KEY\n", "      \"attempts\": 4", "    required: true", "  port: 8080  # default\n",
+        "  tokens: [\"***\"]  # /tmp/test_config.",
+        "  token: \"***\"  # environment METRICS_TOKEN\n",
+        "    idle: 1m30s  # /tmp/",
+        "  dsn: \"postgres://me:***@db/n?sslmode=require\"  # flag -dsn\n",
+        "  slow_ms: 55ms  # flag -slow-ms\n",
+        "  max_body: 3000  #",
+        "  secret_encryption_key: \"***\"  # environment SECRET_ENCRYPTION_KEY\n",
+        "      \"attempts\": 4",
+        "    required: true",
+        "  port: 8080  # default\n",
     };
     for (size_t i = 0; i < sizeof wants / sizeof *wants; i++)
         if (!strstr(out.p, wants[i])) fail_msg("%s\nlacks: %s", out.p, wants[i]);
@@ -354,8 +388,12 @@ static void printed_config_hides_secrets_and_loads_again(void **state)
 static void a_dsn_is_shown_without_its_password(void **state)
 {
     (void)state;
-    static const char *const urls[] = { "postgres://u:topsecret@h/n", "postgres://u:top@secret@h/n", "postgres://u:top/secret@h/n",
-                                        "postgres://u:top?secret@h/n", "postgres://h/n?user=u&password=topsecret", "postgres://:topsecret@h" };
+    static const char *const urls[] = { "postgres://u:topsecret@h/n",
+                                        "postgres://u:top@secret@h/n",
+                                        "postgres://u:top/secret@h/n",
+                                        "postgres://u:top?secret@h/n",
+                                        "postgres://h/n?user=u&password=topsecret",
+                                        "postgres://:topsecret@h" };
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
         char flags[128];
         (void)snprintf(flags, sizeof flags, "-dsn %s", urls[i]);
@@ -364,7 +402,8 @@ static void a_dsn_is_shown_without_its_password(void **state)
         buf_init(&out, 1 << 16);
         config_print(c, &out);
         buf_add_char(&out, 0);
-        if (strstr(out.p, "top") || strstr(out.p, "secret@")) fail_msg("%s is shown: %s", urls[i], strstr(out.p, "  dsn:"));
+        if (strstr(out.p, "top") || strstr(out.p, "secret@"))
+            fail_msg("%s is shown: %s", urls[i], strstr(out.p, "  dsn:"));
         config_free(c);
         buf_free(&out);
     }
@@ -375,9 +414,13 @@ static void directories_beside_the_executable(void **state)
     (void)state;
     char command[600];
     arena *a = arena_new(0);
-    (void)snprintf(command, sizeof command, "cd %s && mkdir -p tree/build/plugins tree/build-address/plugins tree/migrations prefix/bin", directory);
+    (void)snprintf(command, sizeof command,
+                   "cd %s && mkdir -p tree/build/plugins tree/build-address/plugins tree/migrations prefix/bin",
+                   directory);
     assert_int_equal(system(command), 0);
-    static const struct { const char *from, *what, *want; } cases[] = {
+    static const struct {
+        const char *from, *what, *want;
+    } cases[] = {
         { "tree", "plugins", "tree/build/plugins" },
         { "tree/build-address", "plugins", "tree/build-address/plugins" },
         { "tree", "migrations", "tree/migrations" },
@@ -386,7 +429,8 @@ static void directories_beside_the_executable(void **state)
         { "prefix/bin", "migrations", "prefix/bin/../share/service-layer/migrations" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        sl_str from = arena_printf(a, "%s/%s", directory, cases[i].from), want = arena_printf(a, "%s/%s", directory, cases[i].want);
+        sl_str from = arena_printf(a, "%s/%s", directory, cases[i].from),
+               want = arena_printf(a, "%s/%s", directory, cases[i].want);
         assert_text(beside_executable(a, from.p, cases[i].what).item[0], want.p);
     }
     arena_free(a);

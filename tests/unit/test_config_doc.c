@@ -1,4 +1,5 @@
-/* test_config_doc.c - docs/configuration.md, -help and the shipped samples say what the table of settings says. Run in the tree's top. */
+/* test_config_doc.c - docs/configuration.md, -help and the shipped samples say what the table of settings says. Run in
+ * the tree's top. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +27,8 @@ static void add_type(const struct setting *s, buf *b)
     buf_add_cstr(b, names[s->type]);
     if (s->choices) {
         sl_str rest = sl_cstr(s->choices), one;
-        for (const char *gap = ""; str_split(&rest, '|', &one); gap = ", ") buf_printf(b, "%s%.*s", gap, STR_ARG(one));
+        for (const char *gap = ""; str_split(&rest, '|', &one); gap = ", ")
+            buf_printf(b, "%s%.*s", gap, STR_ARG(one));
     }
     if (s->type != SET_INT && s->type != SET_DURATION && s->type != SET_SIZE) return;
     buf_add_cstr(b, ", ");
@@ -43,9 +45,12 @@ static const char *row(const struct setting *s, buf *b)
     buf_clear(b);
     buf_printf(b, "| `%s` | ", s->path);
     add_type(s, b);
-    if (s->initial[0]) buf_printf(b, " | `%s` | ", s->initial);
-    else buf_add_cstr(b, " | | ");
-    while (rest.n && str_split(&rest, ' ', &one)) buf_printf(b, "`%.*s` ", STR_ARG(one));
+    if (s->initial[0])
+        buf_printf(b, " | `%s` | ", s->initial);
+    else
+        buf_add_cstr(b, " | | ");
+    while (rest.n && str_split(&rest, ' ', &one))
+        buf_printf(b, "`%.*s` ", STR_ARG(one));
     buf_printf(b, "`%s`%s", config_env_name(s, derived, sizeof derived), s->secret ? " or its `_FILE`" : "");
     if (s->flag) buf_printf(b, " `-%s`", s->flag);
     buf_printf(b, " | %s |", s->doc);
@@ -121,7 +126,8 @@ static void load_sample(const char *path, bool expect_defaults)
     if (!c) fail_msg("%.*s", (int)errors.n, errors.p);
     const struct loaded *l = (struct loaded *)c;
     for (size_t i = 0; i < n_settings && expect_defaults; i++)
-        if (l->origin[i].source != FROM_DEFAULT) fail_msg("%s sets %s; a fresh tree must run by its defaults", path, settings[i].path);
+        if (l->origin[i].source != FROM_DEFAULT)
+            fail_msg("%s sets %s; a fresh tree must run by its defaults", path, settings[i].path);
     config_free(c);
     buf_free(&errors);
 }
@@ -137,7 +143,8 @@ static void shipped_samples_load(void **state)
 static void the_commented_sample_shows_every_setting(void **state)
 {
     (void)state;
-    char path[] = "/tmp/test_config_doc.XXXXXX", name[] = "appserver", flag[] = "-config", *argv[] = { name, flag, path, NULL }, *env[] = { NULL };
+    char path[] = "/tmp/test_config_doc.XXXXXX", name[] = "appserver", flag[] = "-config",
+         *argv[] = { name, flag, path, NULL }, *env[] = { NULL };
     FILE *f = fdopen(mkstemp(path), "w");
     char *rest = slurp("configs/config.yaml"), *line;
     while ((line = strsep(&rest, "\n"))) {
@@ -162,8 +169,10 @@ static void the_commented_sample_shows_every_setting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_setting_has_its_row), cmocka_unit_test(no_row_without_a_setting),
-        cmocka_unit_test(help_names_every_flag_key_and_variable), cmocka_unit_test(shipped_samples_load),
+        cmocka_unit_test(every_setting_has_its_row),
+        cmocka_unit_test(no_row_without_a_setting),
+        cmocka_unit_test(help_names_every_flag_key_and_variable),
+        cmocka_unit_test(shipped_samples_load),
         cmocka_unit_test(the_commented_sample_shows_every_setting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

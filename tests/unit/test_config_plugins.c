@@ -13,16 +13,17 @@ static char file_path[] = "/tmp/test_config_plugins.XXXXXX";
 static buf errors;
 
 /* The plugin's own schema, written as plugins write theirs. */
-#define ORACLE SL_OBJECT(                                                                                         \
-    SL_OPTIONAL("ttl", SL_DURATION SL_DEFAULT("\"5m\"") SL_ENV("ORACLE_TTL_SECONDS"), "Life of a request."),     \
-    SL_OPTIONAL("backoff", SL_DURATION SL_ENV("ORACLE_BACKOFF ORACLE_BACKOFF_MS"), "Delay."),                    \
-    SL_OPTIONAL("max_attempts", SL_INTEGER(1, 100) SL_DEFAULT("3") SL_ENV("ORACLE_MAX_ATTEMPTS"), "Attempts."),  \
-    SL_OPTIONAL("dlq_enabled", SL_BOOLEAN SL_DEFAULT("false") SL_ENV("ORACLE_DLQ_ENABLED"), "Dead letters."),    \
-    SL_OPTIONAL("runner_tokens", SL_LIST(SL_STRING(1, 200), 100) SL_ENV("ORACLE_RUNNER_TOKENS") SL_SECRET, "T."), \
-    SL_OPTIONAL("ports", SL_LIST(SL_INTEGER(1, 65535), 9) SL_ENV("ORACLE_PORTS"), "Ports."),                     \
-    SL_OPTIONAL("resolver_key", SL_STRING(0, 200) SL_ENV("ORACLE_RESOLVER_KEY") SL_SECRET, "Key."),              \
-    SL_OPTIONAL("limits", SL_ANY_OBJECT SL_ENV("ORACLE_LIMITS"), "Limits."),                                     \
-    SL_OPTIONAL("ratio", "\"type\":\"number\"" SL_ENV("ORACLE_RATIO"), "A number."))
+#define ORACLE                                                                                                         \
+    SL_OBJECT(                                                                                                         \
+        SL_OPTIONAL("ttl", SL_DURATION SL_DEFAULT("\"5m\"") SL_ENV("ORACLE_TTL_SECONDS"), "Life of a request."),       \
+        SL_OPTIONAL("backoff", SL_DURATION SL_ENV("ORACLE_BACKOFF ORACLE_BACKOFF_MS"), "Delay."),                      \
+        SL_OPTIONAL("max_attempts", SL_INTEGER(1, 100) SL_DEFAULT("3") SL_ENV("ORACLE_MAX_ATTEMPTS"), "Attempts."),    \
+        SL_OPTIONAL("dlq_enabled", SL_BOOLEAN SL_DEFAULT("false") SL_ENV("ORACLE_DLQ_ENABLED"), "Dead letters."),      \
+        SL_OPTIONAL("runner_tokens", SL_LIST(SL_STRING(1, 200), 100) SL_ENV("ORACLE_RUNNER_TOKENS") SL_SECRET, "T."),  \
+        SL_OPTIONAL("ports", SL_LIST(SL_INTEGER(1, 65535), 9) SL_ENV("ORACLE_PORTS"), "Ports."),                       \
+        SL_OPTIONAL("resolver_key", SL_STRING(0, 200) SL_ENV("ORACLE_RESOLVER_KEY") SL_SECRET, "Key."),                \
+        SL_OPTIONAL("limits", SL_ANY_OBJECT SL_ENV("ORACLE_LIMITS"), "Limits."),                                       \
+        SL_OPTIONAL("ratio", "\"type\":\"number\"" SL_ENV("ORACLE_RATIO"), "A number."))
 
 static struct config *load(const char *yaml)
 {
@@ -71,8 +72,9 @@ static void assert_refused(const char *yaml, char **env, const char *want)
 static void the_section_is_read_in_file_order(void **state)
 {
     (void)state;
-    struct config *c = load("plugins:\n  oracle:\n    required: yes\n    isolation: process\n    config:\n      a: 1\n\n      b: [x]\n"
-                            "  random: {enabled: false}\n  gasbank:\n");
+    struct config *c = load(
+        "plugins:\n  oracle:\n    required: yes\n    isolation: process\n    config:\n      a: 1\n\n      b: [x]\n"
+        "  random: {enabled: false}\n  gasbank:\n");
     if (!c) fail_msg("%.*s", (int)errors.n, errors.p);
     const struct plugin_config *p = c->plugins;
     assert_string_equal(p->name, "oracle");
@@ -100,7 +102,8 @@ static void mistakes_in_the_section_are_named(void **state)
     (void)state;
     static const char *const cases[][2] = {
         { "plugins: {oracle: {enabld: true}}", ":1: plugins.oracle.enabld: unknown key, did you mean `enabled`?" },
-        { "plugins:\n  oracle:\n    max_attempts: 3\n", ":3: plugins.oracle.max_attempts: unknown key; a plugin's own settings stand under `config`" },
+        { "plugins:\n  oracle:\n    max_attempts: 3\n",
+          ":3: plugins.oracle.max_attempts: unknown key; a plugin's own settings stand under `config`" },
         { "plugins: {oracle: {enabled: sometimes}}", "plugins.oracle.enabled: must be true or false" },
         { "plugins: {oracle: {isolation: vm}}", "plugins.oracle.isolation: must be one of none, process" },
         { "plugins: {oracle: true}", "plugins.oracle: must hold keys" },
@@ -129,10 +132,13 @@ static void environment_text_is_converted_by_type(void **state)
 {
     (void)state;
     char ttl[] = "ORACLE_TTL_SECONDS=300", backoff[] = "ORACLE_BACKOFF_MS=250", dlq[] = "ORACLE_DLQ_ENABLED=Yes",
-         tokens[] = "ORACLE_RUNNER_TOKENS=a,b;c  d, ", ports[] = "ORACLE_PORTS=80 443", limits[] = "ORACLE_LIMITS={\"x\":1}",
-         ratio[] = "ORACLE_RATIO=0.5", *env[] = { ttl, backoff, dlq, tokens, ports, limits, ratio, NULL };
-    assert_effective("", env, "{\"backoff\":\"250ms\",\"dlq_enabled\":true,\"limits\":{\"x\":1},\"max_attempts\":3,\"ports\":[80,443],"
-                              "\"ratio\":0.5,\"runner_tokens\":[\"a\",\"b\",\"c\",\"d\"],\"ttl\":\"300s\"}");
+         tokens[] = "ORACLE_RUNNER_TOKENS=a,b;c  d, ", ports[] = "ORACLE_PORTS=80 443",
+         limits[] = "ORACLE_LIMITS={\"x\":1}", ratio[] = "ORACLE_RATIO=0.5",
+         *env[] = { ttl, backoff, dlq, tokens, ports, limits, ratio, NULL };
+    assert_effective(
+        "", env,
+        "{\"backoff\":\"250ms\",\"dlq_enabled\":true,\"limits\":{\"x\":1},\"max_attempts\":3,\"ports\":[80,443],"
+        "\"ratio\":0.5,\"runner_tokens\":[\"a\",\"b\",\"c\",\"d\"],\"ttl\":\"300s\"}");
     char bad1[] = "ORACLE_MAX_ATTEMPTS=x", *env1[] = { bad1, NULL };
     assert_refused("", env1, "environment ORACLE_MAX_ATTEMPTS: must be a whole number");
     char bad2[] = "ORACLE_PORTS=80,http", *env2[] = { bad2, NULL };
@@ -145,15 +151,19 @@ static void file_values_are_taken_as_meant(void **state)
 {
     (void)state;
     assert_effective("plugins: {oracle: {config: {ttl: 300, max_attempts: '4', dlq_enabled: on, resolver_key: 12345, "
-                     "runner_tokens: 'a, b'}}}", NULL,
-                     "{\"dlq_enabled\":true,\"max_attempts\":4,\"resolver_key\":\"12345\",\"runner_tokens\":[\"a\",\"b\"],\"ttl\":\"300s\"}");
+                     "runner_tokens: 'a, b'}}}",
+                     NULL,
+                     "{\"dlq_enabled\":true,\"max_attempts\":4,\"resolver_key\":\"12345\",\"runner_tokens\":[\"a\","
+                     "\"b\"],\"ttl\":\"300s\"}");
     /* What does not fit stays as it is, for the schema check to name. */
     assert_effective("plugins: {oracle: {config: {max_attempts: many}}}", NULL,
                      "{\"dlq_enabled\":false,\"max_attempts\":\"many\",\"ttl\":\"5m\"}");
     /* No octal, no sexagesimal, no surprising truth values. */
-    assert_effective("plugins: {oracle: {config: {limits: {a: 0755, b: 1:30, c: no, d: 1e3, e: -7, f: '7', g: .inf, h: ~}}}}", NULL,
-                     "{\"dlq_enabled\":false,\"limits\":{\"a\":\"0755\",\"b\":\"1:30\",\"c\":\"no\",\"d\":1000.0,\"e\":-7,\"f\":\"7\","
-                     "\"g\":\".inf\",\"h\":null},\"max_attempts\":3,\"ttl\":\"5m\"}");
+    assert_effective(
+        "plugins: {oracle: {config: {limits: {a: 0755, b: 1:30, c: no, d: 1e3, e: -7, f: '7', g: .inf, h: ~}}}}", NULL,
+        "{\"dlq_enabled\":false,\"limits\":{\"a\":\"0755\",\"b\":\"1:30\",\"c\":\"no\",\"d\":1000.0,\"e\":-7,\"f\":"
+        "\"7\","
+        "\"g\":\".inf\",\"h\":null},\"max_attempts\":3,\"ttl\":\"5m\"}");
 }
 
 static void unknown_keys_are_refused_with_line_and_hint(void **state)
@@ -184,7 +194,8 @@ static void effective_config_is_printed_without_secrets(void **state)
     (void)state;
     char why[200];
     json_t *schema = json_read(SL(ORACLE), why, sizeof why);
-    json_t *config = json_pack("{s:s, s:i, s:[s,s]}", "resolver_key", "topsecret", "max_attempts", 3, "runner_tokens", "topsecret", "x");
+    json_t *config = json_pack("{s:s, s:i, s:[s,s]}", "resolver_key", "topsecret", "max_attempts", 3, "runner_tokens",
+                               "topsecret", "x");
     buf out;
     buf_init(&out, 4096);
     config_print_plugin("oracle", schema, config, &out);
@@ -214,10 +225,14 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_section_is_read_in_file_order),        cmocka_unit_test(mistakes_in_the_section_are_named),
-        cmocka_unit_test(defaults_file_and_environment_in_this_order), cmocka_unit_test(environment_text_is_converted_by_type),
-        cmocka_unit_test(file_values_are_taken_as_meant),           cmocka_unit_test(unknown_keys_are_refused_with_line_and_hint),
-        cmocka_unit_test(a_secret_comes_from_a_file),               cmocka_unit_test(effective_config_is_printed_without_secrets),
+        cmocka_unit_test(the_section_is_read_in_file_order),
+        cmocka_unit_test(mistakes_in_the_section_are_named),
+        cmocka_unit_test(defaults_file_and_environment_in_this_order),
+        cmocka_unit_test(environment_text_is_converted_by_type),
+        cmocka_unit_test(file_values_are_taken_as_meant),
+        cmocka_unit_test(unknown_keys_are_refused_with_line_and_hint),
+        cmocka_unit_test(a_secret_comes_from_a_file),
+        cmocka_unit_test(effective_config_is_printed_without_secrets),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,4 +1,5 @@
-/* test_fetch.c - outbound HTTP against real servers on loopback: answers, limits, deadlines, turns. Run in the tree's top. */
+/* test_fetch.c - outbound HTTP against real servers on loopback: answers, limits, deadlines, turns. Run in the tree's
+ * top. */
 #include "fetch_shots.h"
 #include <sys/resource.h>
 
@@ -32,7 +33,9 @@ static void a_request_arrives_as_given(void **state)
 {
     (void)state;
     struct shot s = { 0 };
-    const sl_pair headers[] = { { SL("X-Key"), SL("abc") }, { SL("X-Empty"), SL("") }, { SL("Content-Type"), SL("application/json") } };
+    const sl_pair headers[] = { { SL("X-Key"), SL("abc") },
+                                { SL("X-Empty"), SL("") },
+                                { SL("Content-Type"), SL("application/json") } };
     begin((struct fetch_config){ .allow_private = true, .user_agent = "tester/1" });
     s.request.method = SL("PUT");
     s.request.body = SL("{\"a\":1}");
@@ -66,8 +69,10 @@ static void a_request_arrives_as_given(void **state)
 static void malformed_requests_are_refused(void **state)
 {
     (void)state;
-    static const char *const urls[] = { "", "ftp://127.0.0.1/x", "file:///etc/passwd", "gopher://127.0.0.1/", "127.0.0.1", "http://",
-                                        "http://127.0.0.1/a b", "http://127.0.0.1/\r\nX: y", "http://a:99999/", "/relative" };
+    static const char *const urls[] = {
+        "",        "ftp://127.0.0.1/x",    "file:///etc/passwd",        "gopher://127.0.0.1/", "127.0.0.1",
+        "http://", "http://127.0.0.1/a b", "http://127.0.0.1/\r\nX: y", "http://a:99999/",     "/relative"
+    };
     struct shot s = { 0 };
     begin_private();
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
@@ -79,16 +84,24 @@ static void malformed_requests_are_refused(void **state)
     assert_true(s.done);
     assert_failed(&s, SL_EINVAL, "protocol");
     over(&s);
-    static const sl_str methods[] = { { "GET\r\nX: y", 9 }, { "G T", 3 }, { "CONNECT", 7 }, { "trace", 5 }, { "G\0T", 3 }, { "AVERYLONGMETHODNAME", 19 } };
+    static const sl_str methods[] = { { "GET\r\nX: y", 9 }, { "G T", 3 },  { "CONNECT", 7 },
+                                      { "trace", 5 },       { "G\0T", 3 }, { "AVERYLONGMETHODNAME", 19 } };
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         s.request.method = methods[i];
         assert_failed(get(&s, "http://127.0.0.1:%d/plain"), SL_EINVAL, "protocol");
         over(&s);
     }
     static const sl_pair headers[] = {
-        { { "X", 1 }, { "a\r\nY: b", 7 } }, { { "X", 1 }, { "a\nb", 3 } }, { { "X", 1 }, { "a\0b", 3 } }, { { "X: y\r\nZ", 7 }, { "a", 1 } },
-        { { "X Y", 3 }, { "a", 1 } },       { { "", 0 }, { "a", 1 } },      { { "Host", 4 }, { "a", 1 } },  { { "content-length", 14 }, { "9", 1 } },
-        { { "Transfer-Encoding", 17 }, { "chunked", 7 } }, { { "Proxy-Authorization", 19 }, { "x", 1 } },
+        { { "X", 1 }, { "a\r\nY: b", 7 } },
+        { { "X", 1 }, { "a\nb", 3 } },
+        { { "X", 1 }, { "a\0b", 3 } },
+        { { "X: y\r\nZ", 7 }, { "a", 1 } },
+        { { "X Y", 3 }, { "a", 1 } },
+        { { "", 0 }, { "a", 1 } },
+        { { "Host", 4 }, { "a", 1 } },
+        { { "content-length", 14 }, { "9", 1 } },
+        { { "Transfer-Encoding", 17 }, { "chunked", 7 } },
+        { { "Proxy-Authorization", 19 }, { "x", 1 } },
     };
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         s.request.headers = &headers[i];
@@ -132,8 +145,11 @@ static void too_long_answers_are_cut_off(void **state)
 static void broken_answers_are_named(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = { { "short", "protocol" }, { "close", "protocol" }, { "nonsense", "protocol" },
-                                            { "badgzip", "protocol" }, { "zstd", "protocol" } };
+    static const char *const cases[][2] = { { "short", "protocol" },
+                                            { "close", "protocol" },
+                                            { "nonsense", "protocol" },
+                                            { "badgzip", "protocol" },
+                                            { "zstd", "protocol" } };
     struct shot s = { 0 };
     begin_private();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -201,7 +217,8 @@ static void a_cancelled_call_lets_go(void **state)
     begin_private();
     s.request.url = to_url("http://127.0.0.1:%d/hang", http_port);
     fire(&s);
-    for (int i = 0; i < 20; i++) uv_run(loop_uv(), UV_RUN_NOWAIT);
+    for (int i = 0; i < 20; i++)
+        uv_run(loop_uv(), UV_RUN_NOWAIT);
     assert_int_equal(fetch_stats().active, 1);
     call_cancel(s.call);
     await(&s);
@@ -221,7 +238,8 @@ static void closing_ends_what_is_in_work(void **state)
         s[i].request.url = to_url("http://127.0.0.1:%d/hang", http_port);
         fire(&s[i]);
     }
-    for (int i = 0; i < 20; i++) uv_run(loop_uv(), UV_RUN_NOWAIT);
+    for (int i = 0; i < 20; i++)
+        uv_run(loop_uv(), UV_RUN_NOWAIT);
     assert_int_equal(fetch_stats().active, 2);
     assert_int_equal(fetch_stats().waiting, 1);
     fetch_close();
@@ -240,14 +258,19 @@ static void closing_ends_what_is_in_work(void **state)
 static void requests_wait_their_turn(void **state)
 {
     (void)state;
-    static const struct { uint32_t total, host; unsigned most; } cases[] = { { 4, 100, 4 }, { 100, 3, 3 }, { 5, 4, 5 } };
+    static const struct {
+        uint32_t total, host;
+        unsigned most;
+    } cases[] = { { 4, 100, 4 }, { 100, 3, 3 }, { 5, 4, 5 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct shot s[24] = { 0 }, counts = { 0 };
         unsigned most, accepted;
-        begin((struct fetch_config){ .allow_private = true, .max_total = cases[i].total, .max_per_host = cases[i].host });
+        begin(
+            (struct fetch_config){ .allow_private = true, .max_total = cases[i].total, .max_per_host = cases[i].host });
         over(get(&counts, "http://127.0.0.1:%d/counts"));
         for (int j = 0; j < 24; j++) {
-            s[j].request.url = to_url(i == 2 && j % 2 ? "http://127.0.0.2:%d/hold" : "http://127.0.0.1:%d/hold", http_port);
+            s[j].request.url = to_url(i == 2 && j % 2 ? "http://127.0.0.2:%d/hold" : "http://127.0.0.1:%d/hold",
+                                      http_port);
             s[j].request.timeout_ms = 20000;
             fire(&s[j]);
         }
@@ -256,7 +279,8 @@ static void requests_wait_their_turn(void **state)
             await(&s[j]);
             assert_ok(&s[j], 200, "held");
         }
-        for (int j = 0; j < 24; j++) over(&s[j]);
+        for (int j = 0; j < 24; j++)
+            over(&s[j]);
         get(&counts, "http://127.0.0.1:%d/counts");
         assert_int_equal(sscanf(counts.out.body.p, "%u %u", &most, &accepted), 2);
         assert_int_equal(most, cases[i].most);

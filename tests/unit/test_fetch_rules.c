@@ -1,4 +1,5 @@
-/* test_fetch_rules.c - outbound HTTP: which addresses are refused, where redirects may lead, which certificates are believed. */
+/* test_fetch_rules.c - outbound HTTP: which addresses are refused, where redirects may lead, which certificates are
+ * believed. */
 #include "fetch_shots.h"
 
 static void assert_blocked(const char *url, const char *address, const char *name)
@@ -110,22 +111,28 @@ static void a_redirect_to_a_private_address_is_refused(void **state)
 static void secrets_do_not_follow_to_another_host(void **state)
 {
     (void)state;
-    static const sl_pair headers[] = { { { "Authorization", 13 }, { "Bearer s", 8 } }, { { "Cookie", 6 }, { "a=b", 3 } }, { { "X-Api-Key", 9 }, { "k", 1 } } };
+    static const sl_pair headers[] = { { { "Authorization", 13 }, { "Bearer s", 8 } },
+                                       { { "Cookie", 6 }, { "a=b", 3 } },
+                                       { { "X-Api-Key", 9 }, { "k", 1 } } };
     static const char *const names[] = { "/headers/authorization", "/headers/cookie", "/headers/x-api-key" };
     struct shot s = { 0 };
     begin_private();
     for (int same = 0; same < 2; same++) {
         s.request.headers = headers;
         s.request.n_headers = 3;
-        assert_ok(redirect(&s, "http://me:pw@one.test:%d", same ? "http://one.test:%d/echo" : "http://two.test:%d/echo"), 200, NULL);
-        for (int i = 0; i < 3; i++) assert_echo(&s, names[i], same ? headers[i].value.p : NULL);
+        assert_ok(
+            redirect(&s, "http://me:pw@one.test:%d", same ? "http://one.test:%d/echo" : "http://two.test:%d/echo"), 200,
+            NULL);
+        for (int i = 0; i < 3; i++)
+            assert_echo(&s, names[i], same ? headers[i].value.p : NULL);
         over(&s);
     }
     /* Not either when the first host sends it back to itself by way of another. */
     s.request.headers = headers;
     s.request.n_headers = 3;
     assert_ok(redirect(&s, "http://one.test:%d", "http://two.test:%d/redirect?to=http://one.test:%d/echo"), 200, NULL);
-    for (int i = 0; i < 3; i++) assert_echo(&s, names[i], NULL);
+    for (int i = 0; i < 3; i++)
+        assert_echo(&s, names[i], NULL);
     assert_int_equal(s.out.redirects, 2);
     over(&s);
     s.request.method = SL("POST");
@@ -139,9 +146,12 @@ static void secrets_do_not_follow_to_another_host(void **state)
 static void redirects_change_the_method_as_browsers_do(void **state)
 {
     (void)state;
-    static const struct { const char *method, *status, *then, *body; } cases[] = {
-        { "POST", "301", "GET", "" }, { "POST", "302", "GET", "" }, { "POST", "303", "GET", "" }, { "POST", "307", "POST", "b" },
-        { "POST", "308", "POST", "b" }, { "PUT", "302", "PUT", "b" }, { "PUT", "303", "GET", "" }, { "DELETE", "303", "GET", "" },
+    static const struct {
+        const char *method, *status, *then, *body;
+    } cases[] = {
+        { "POST", "301", "GET", "" },   { "POST", "302", "GET", "" },   { "POST", "303", "GET", "" },
+        { "POST", "307", "POST", "b" }, { "POST", "308", "POST", "b" }, { "PUT", "302", "PUT", "b" },
+        { "PUT", "303", "GET", "" },    { "DELETE", "303", "GET", "" },
     };
     begin_private();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
