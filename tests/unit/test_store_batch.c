@@ -328,6 +328,30 @@ static void checkpoint_body(call *c)
 }
 static void the_log_is_copied_back_before_it_grows_large(void **state) { (void)state; in_store(checkpoint_body); }
 
+static void insert_many(call *c, void *arg)
+{
+    sl_err *result = arg;
+    for (int i = 0; i < 400 && !*result; i++) { /* SQLite counts the steps of COMMIT over all its runs */
+        *result = Q(c, "insert into t (id, n) values ($1, 0)", i);
+        if (!*result) *result = store_commit(c);
+    }
+}
+static void limits_of_a_statement_body(call *c)
+{
+    sl_err result = SL_OK;
+    open_table(c);
+    spawn(20000, insert_many, &result);
+    join(c);
+    CHECK(result == SL_OK);
+    CHECK(N(c, "select count(*) from t") == 400);
+    CHECK(store_stats().batches == 401 && store_stats().commits == 401);
+}
+static void a_commit_does_not_run_under_the_last_statements_time_limit(void **state)
+{
+    (void)state;
+    in_store(limits_of_a_statement_body);
+}
+
 static void rolled_back_sees_body(call *c)
 {
     int64_t same[4] = { 5, 5, 5, 5 };
@@ -387,6 +411,7 @@ int main(void)
         cmocka_unit_test(a_slow_write_does_not_hold_the_loop),
         cmocka_unit_test(a_write_stopped_by_its_deadline_lets_the_others_run_again),
         cmocka_unit_test(the_log_is_copied_back_before_it_grows_large),
+        cmocka_unit_test(a_commit_does_not_run_under_the_last_statements_time_limit),
         cmocka_unit_test(one_of_four_calls_takes_a_unique_key),
         cmocka_unit_test(statements_at_sqlites_limits_fit_a_small_stack),
     };
