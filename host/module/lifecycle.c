@@ -38,7 +38,6 @@ sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *
     struct migration_set set = { .module = name, .dir = dir };
     sl_err e = store_migrate(c, &set, module_cfg->migrate || module_cfg->migrate_only, &applied, &pending, why, why_size);
     if (e) return e;
-    if (applied) log_info("migrated", LOG_C("module", name), LOG_I("applied", applied));
     if (!pending) return SL_OK;
     snprintf(why, why_size, "%u migrations in %s are pending: start with -migrate, or run once with -migrate-only", pending, dir);
     return SL_ESTATE;

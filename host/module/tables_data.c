@@ -19,6 +19,13 @@ static sl_err refuse(call *c, sl_err e, const char *function, const char *why)
 }
 
 /* ---- sl.store ---- */
+static sl_err refused_by_store(call *c, sl_err e, const char *function)
+{
+    const sl_pair fields[] = { LOG_C("function", function), LOG_C("error", store_error(c)) };
+    if (e == SL_EINVAL || e == SL_EINTERNAL || e == SL_EDENIED) plugin_log(c, SL_WARN, SL("a statement failed"), fields, 2);
+    return e;
+}
+
 static bool text_value(sl_str s)
 {
     return str_is_utf8(s) && (s.n == 0 || !memchr(s.p, 0, s.n)); /* what PostgreSQL cannot store, no engine takes */
@@ -58,9 +65,7 @@ static sl_err store_table_query(sl_call *pub, const sl_rows **out, sl_str sql, c
     if (!out) out = &unused;
     *out = NULL;
     if ((e = check_sql(c, "query", sql)) || (e = check_args(c, "query", args, n))) return e;
-    e = store_query(c, out, sql, args, n);
-    if (e == SL_EINVAL || e == SL_EINTERNAL) return refuse(c, e, "query", store_error(c));
-    return e;
+    return refused_by_store(c, store_query(c, out, sql, args, n), "query");
 }
 
 static sl_err store_table_reply_list(sl_call *pub, sl_str sql, const sl_value *args, uint32_t n)
@@ -69,9 +74,7 @@ static sl_err store_table_reply_list(sl_call *pub, sl_str sql, const sl_value *a
     if (e) return e;
     call *c = (call *)pub;
     if ((e = check_sql(c, "reply_list", sql)) || (e = check_args(c, "reply_list", args, n))) return e;
-    e = module_hooks->reply_list(c, sql, args, n);
-    if (e == SL_EINVAL || e == SL_EINTERNAL) return refuse(c, e, "reply_list", store_error(c));
-    return e;
+    return refused_by_store(c, module_hooks->reply_list(c, sql, args, n), "reply_list");
 }
 
 static sl_err store_table_lock(sl_call *pub, sl_str name)

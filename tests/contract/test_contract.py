@@ -56,8 +56,8 @@ def eventually(check, seconds=10):
 
 # ---- sl.core ----
 def test_input_of_a_request(probe):
-    j = get(probe, "/probe/input/a%2Fb?q=x+y%26z", headers={"X-Probe": "seen"}, tenant="acme")
-    assert j["id"] == "a/b" and j["q"] == "x y&z" and j["n"] == "5" and j["header"] == "seen"
+    j = get(probe, "/probe/input/a%20b?q=x+y%26z", headers={"X-Probe": "seen"}, tenant="acme")
+    assert j["id"] == "a b" and j["q"] == "x y&z" and j["n"] == "5" and j["header"] == "seen"
     assert j["greeting"] == "good day" and j["config"] == {"greeting": "good day"} and j["unknown"] is None
     facts = j["facts"]
     assert facts["tenant"] == "acme" and facts["role"] == "service" and facts["method"] == "GET"
@@ -76,7 +76,7 @@ def test_body_is_checked_and_decoded(probe):
     assert j["name"] == "a" and j["count"] == "3" and j["tags"] == ["x", "y"] and j["colour"] == "red"
     assert j["whole"] == {"name": "a", "count": 3, "tags": ["x", "y"], "colour": "red"}
     assert probe.post("/probe/body", json={"name": "a", "extra": 1}).status_code == 422
-    assert probe.post("/probe/body", data="{").status_code == 400
+    assert probe.post("/probe/body", data="{", headers={"Content-Type": "application/json"}).status_code == 400
 
 
 def test_memory_time_ids_json_log(probe):
@@ -312,6 +312,7 @@ def test_hostile_arguments_are_refused(probe):
     assert j.pop("stranger") is True and j.pop("input") is None and j.pop("input_null") is None and j.pop("json") is None
     for states in ("write", "stranger_sleep"):
         assert j.pop(states) in ("SL_ESTATE", "SL_EINVAL"), states
+    assert j.pop("sql_denied") == "SL_EDENIED"
     assert {k: v for k, v in j.items() if v != "SL_EINVAL"} == {}
     assert get(probe, "/hello") == {"hello": "world"}
 

@@ -214,7 +214,7 @@ static sl_err rollback(void *self, sl_call *c)
     (void)self;
     sl_err e = insert(c, &rows, sl_body(c, "name"));
     if (!e) e = sl_publish(c, "probe.made", sl_body(c, "name"), SL("{\"lost\":true}"));
-    if (!e) e = sl_enqueue(c, "probe.run", sl_body(c, "name"), SL("{\"lost\":true}"), 0);
+    if (!e) e = sl_enqueue(c, "probe.run", sl_body(c, "name"), SL("{\"name\":\"lost\"}"), 0);
     return e ? e : sl_problem(c, 409, "thrown_away", "All of it is rolled back.");
 }
 
@@ -234,13 +234,13 @@ static sl_err values(void *self, sl_call *c) /* what goes in comes out */
     (void)self;
     sl_err e = sl_lock(c, SL("probe"));
     if (!e) e = sl_query(c, &rows, "select cast($1 as bigint) as i, cast($2 as double precision) as d, cast($3 as text) as t, "
-                                   "cast($4 as text) as nothing", INT64_MIN, 0.5, SL("\xc3\xa4 'quoted'"), sl_lit(NULL, 0));
+                                   "cast($4 as text) as none_given", INT64_MIN, 0.5, SL("\xc3\xa4 'quoted'"), sl_lit(NULL, 0));
     if (e) return e;
     sl_json j = start(c);
     sl_json_bool(&j, "int", sl_cell_int(rows, 0, "i") == INT64_MIN);
     sl_json_bool(&j, "real", sl_cell(rows, 0, "d").type == SL_REAL && sl_cell(rows, 0, "d").d == 0.5);
     sl_json_text(&j, "text", sl_cell_text(rows, 0, "t"));
-    sl_json_bool(&j, "null", sl_cell(rows, 0, "nothing").type == SL_NULL);
+    sl_json_bool(&j, "null", sl_cell(rows, 0, "none_given").type == SL_NULL);
     sl_json_int(&j, "cols", rows->cols);
     return finish(c, &j);
 }
@@ -494,7 +494,8 @@ static sl_err hostile(void *self, sl_call *c)
     put_code(&j, "sql_type", c->host->store->query(c, &rows, SL("select $1"), &wild, 1));
     put_code(&j, "sql_text", c->host->store->query(c, &rows, SL("select $1"), &nothing, 1));
     put_code(&j, "sql_utf8", c->host->store->query(c, &rows, SL("select $1"), &bytes, 1));
-    put_code(&j, "sql_syntax", sl_query(c, &rows, "selekt 1"));
+    put_code(&j, "sql_syntax", sl_query(c, &rows, "select 1 +"));
+    put_code(&j, "sql_denied", sl_query(c, &rows, "begin"));
     put_code(&j, "lock", c->host->store->lock(c, bad));
     put_code(&j, "publish", c->host->bus->publish(c, bad, bad, bad));
     put_code(&j, "ask", c->host->bus->ask(c, bad, bad, 0, NULL));
