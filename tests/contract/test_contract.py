@@ -17,6 +17,8 @@ plugins:
     config: {{greeting: "good day"}}
   hello:
     enabled: true
+  hostile:
+    enabled: true
 """
 
 
@@ -308,7 +310,7 @@ def test_crypto(probe):
 
 
 def test_hostile_arguments_are_refused(probe):
-    j = get(probe, "/probe/hostile")
+    j = get(probe, "/hostile")
     assert j.pop("stranger") is True and j.pop("input") is None and j.pop("input_null") is None and j.pop("json") is None
     for states in ("write", "stranger_sleep"):
         assert j.pop(states) in ("SL_ESTATE", "SL_EINVAL"), states
