@@ -27,13 +27,13 @@ static bool says(size_t n, const char *what, bool fatal)
     return false;
 }
 
-static int setup(void **state) /* a system library that is there wherever the host is */
+static int setup(void **state) /* a library that is there wherever this test is */
 {
     (void)state;
     FILE *maps = fopen("/proc/self/maps", "r");
     char line[4096], path[4096] = "";
     while (fgets(line, sizeof line, maps))
-        if (strstr(line, "/libuv.so")) sscanf(strchr(line, '/'), "%4095s", path);
+        if (strstr(line, "/libcmocka.so")) sscanf(strchr(line, '/'), "%4095s", path);
     fclose(maps);
     load(path);
     return 0;
@@ -51,7 +51,7 @@ static void library_without_descriptor_is_refused(void **state)
     (void)state;
     size_t n = elf_check(bytes, size, found);
     assert_true(says(n, "exports no sl_plugin_v1", true));
-    assert_true(says(n, "imports pthread_create", false));
+    assert_true(says(n, "imports signal", false));
     assert_true(says(n, "besides sl_plugin_v1", false));
     assert_int_equal(n, ELF_FINDINGS); /* a library full of exports does not flood the log */
 }
