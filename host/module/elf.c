@@ -45,8 +45,8 @@ struct elf { /* the file in memory and where its tables are; every offset was ch
 
 static void __attribute__((format(printf, 3, 4))) finding(struct elf *e, bool fatal, const char *format, ...)
 {
-    if (e->found == ELF_FINDINGS) return;
-    struct elf_finding *f = &e->out[e->found++];
+    if (e->found == ELF_FINDINGS && !fatal) return;
+    struct elf_finding *f = &e->out[e->found < ELF_FINDINGS ? e->found++ : ELF_FINDINGS - 1];
     f->fatal = fatal;
     va_list ap;
     va_start(ap, format);
