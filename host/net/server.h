@@ -19,10 +19,11 @@ struct exchange {
     uint64_t started;    /* clock_monotonic() when its first byte came */
     size_t max_body;     /* on_head may lower or raise it */
     void *user;          /* of the one who answers */
-    /* Set by the user, in on_head or later: the client left (or was cut off) before the answer was complete. The
-     * exchange is freed when it returns, so nothing may be called for it then or after. Without it an exchange that
-     * on_request handed over stays valid until exchange_reply, _end or _abort, which do nothing but free it; one that
-     * only on_head has seen does not. An on_gone that sets this field to NULL keeps the exchange in the same way. */
+    /* Set by the user, in on_head or later: the client left, or closed its sending side, or was cut off, before the
+     * answer was complete. The exchange is freed when it returns, so nothing may be called for it then or after.
+     * Without it an exchange that on_request handed over stays valid until exchange_reply, _end or _abort, which do
+     * nothing but free it; one that only on_head has seen does not. An on_gone that sets this field to NULL keeps the
+     * exchange in the same way. */
     void (*on_gone)(exchange *x);
 };
 struct server_hooks {
@@ -38,11 +39,11 @@ struct server_config {
     const sl_str *listen; /* "HOST:PORT" "[::1]:8080" ":8080" (both families) "unix:/path" */
     size_t n_listen;
     sl_str tls_cert, tls_key;      /* PEM files; both or neither */
-    const sl_str *trusted_proxies; /* CIDR list: whose X-Forwarded-For/-Proto/-Host are believed */
+    const sl_str *trusted_proxies; /* CIDR blocks and "unix": whose X-Forwarded-For/-Proto/-Host are believed */
     size_t n_trusted_proxies;
     size_t max_connections, max_header_bytes, max_headers, max_body; /* the first three: 0 = none, 32 KiB, 100 */
-    uint32_t header_ms, body_ms, idle_ms,
-        write_ms;           /* whole head; whole body; between requests; without write progress; 0 = no limit */
+    /* Time for the whole head, the whole body, between requests, and without write progress; 0 = no limit. */
+    uint32_t header_ms, body_ms, idle_ms, write_ms;
     uint32_t body_min_rate; /* bytes a second that a body must reach on average; 0 = none */
     bool reuse_port;
     const char *name; /* Server header; NULL = none */
