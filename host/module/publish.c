@@ -25,7 +25,8 @@ static void add_kind(arena *a, struct job_kind *k, struct entry *e)
                             .attempts = s->attempts,
                             .entry = e,
                             .backoff_ms = s->backoff_ms,
-                            .max_inflight = s->max_inflight };
+                            .max_inflight = s->max_inflight,
+                            .stack_kib = e->generation->stack_kib };
     if (s->kind == SL_JOB)
         k->kind = arena_cstr(a, sl_cstr(s->name));
     else if (s->kind == SL_EVENT)

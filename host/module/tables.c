@@ -94,7 +94,7 @@ sl_err may_wait(sl_call *pub, const char *what, bool in_transaction)
         return SL_ESTATE;
     }
     if (pool_call) return misuse(c, what, "a handler on the thread pool may not wait");
-    if (!in_transaction && store_in_transaction(c))
+    if (!in_transaction && store_pending(c))
         return misuse(c, what, "only the store may be waited for while a transaction is open");
     return SL_OK;
 }
