@@ -49,6 +49,7 @@ struct request {
     bool head_done, claimed;  /* claimed: on_head was called */
     bool started, chunked, bodiless; /* of the answer */
     bool expects;             /* Expect: 100-continue */
+    bool leaving, ended;      /* on_gone is running; the user ended the exchange in it */
 };
 
 struct conn {

@@ -297,9 +297,9 @@ void conn_refuse(struct conn *c, int status, const char *code, const char *detai
     buf body;
     if (status == 400) srv.stats.parse_errors++;
     log_debug("request refused", LOG_I("status", status), LOG_C("code", code), LOG_C("detail", detail), LOG_S("remote", c->peer));
-    if (c->r) request_gone(c);
     buf_init(&body, OUT_HIGH);
-    srv.hooks.on_refused(status, code, detail ? detail : "", &body);
+    srv.hooks.on_refused(c->r && c->r->claimed ? &c->r->pub : NULL, status, code, detail ? detail : "", &body);
+    if (c->r) request_gone(c);
     if (put_head(c, status, type, 1, BY_LENGTH, body.n, false) && !head_only) buf_add_str(&c->out, buf_str(&body));
     buf_free(&body);
     c->linger = true;

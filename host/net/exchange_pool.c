@@ -46,6 +46,10 @@ struct request *request_take(struct conn *c)
 
 void request_release(struct request *r)
 {
+    if (r->leaving) { /* request_gone still needs it, and frees it */
+        r->ended = true;
+        return;
+    }
     if (pooled >= POOL_MAX || !srv.running || r->head_room > HEAD_KEEP || r->pairs_room > 4 * PAIRS_ROOM) {
         request_free(r);
         return;
@@ -70,18 +74,20 @@ void requests_clear(void)
 }
 
 /* The rule: who was told by on_gone has nothing to do with the exchange any more, and it is freed here. Who was not told (no
- * on_gone set) but was handed the whole request still answers it some day; that call then frees it and does nothing else. */
+ * on_gone set), or was and took the field back, but was handed the whole request still answers it some day; that call then
+ * frees it and does nothing else. */
 void request_gone(struct conn *c)
 {
     struct request *r = c->r;
     bool users = c->phase == CONN_ANSWER;
     c->r = NULL;
     r->conn = NULL;
-    bool told = r->claimed && r->pub.on_gone;
-    if (told) r->pub.on_gone(&r->pub);
+    r->leaving = true;
+    if (r->claimed && r->pub.on_gone) r->pub.on_gone(&r->pub);
+    r->leaving = false;
     struct waiter *w = r->waiter; /* unless on_gone ended its wait */
     r->waiter = NULL;
     if (w) w->r = NULL;
-    if (told || !users) request_release(r);
+    if (r->pub.on_gone || r->ended || !users) request_release(r);
     if (w) call_wake(w->c, SL_ECANCEL);
 }

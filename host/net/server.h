@@ -19,7 +19,8 @@ struct exchange {
     void *user;                  /* of the one who answers */
     /* Set by the user, in on_head or later: the client left (or was cut off) before the answer was complete. The exchange is
      * freed when it returns, so nothing may be called for it then or after. Without it an exchange that on_request handed over
-     * stays valid until exchange_reply, _end or _abort, which do nothing but free it; one that only on_head has seen does not. */
+     * stays valid until exchange_reply, _end or _abort, which do nothing but free it; one that only on_head has seen does not.
+     * An on_gone that sets this field to NULL keeps the exchange in the same way. */
     void (*on_gone)(exchange *x);
 };
 struct server_hooks {
@@ -27,8 +28,9 @@ struct server_hooks {
     void (*on_head)(exchange *x);
     /* Everything is here (not called when on_head answered). Must lead to exchange_reply or exchange_end, now or later. */
     void (*on_request)(exchange *x);
-    /* A request that cannot be parsed or is over a limit: write a problem body for `status` into out (application/problem+json). */
-    void (*on_refused)(int status, const char *code, const char *detail, buf *out);
+    /* A request that cannot be parsed or is over a limit: write a problem body for `status` into out (application/problem+json).
+     * x is NULL unless on_head has seen the request; then its on_gone follows. */
+    void (*on_refused)(exchange *x, int status, const char *code, const char *detail, buf *out);
 };
 struct server_config {
     const sl_str *listen;        /* "HOST:PORT" "[::1]:8080" ":8080" (both families) "unix:/path" */

@@ -137,8 +137,9 @@ static void on_request(exchange *x)
     }
 }
 
-static void on_refused(int status, const char *code, const char *detail, buf *out)
+static void on_refused(exchange *x, int status, const char *code, const char *detail, buf *out)
 {
+    (void)x;
     buf_printf(out, "{\"status\":%d,\"code\":\"%s\",\"detail\":\"%s\"}", status, code, detail);
 }
 
