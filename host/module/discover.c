@@ -180,7 +180,7 @@ void modules_print_config(buf *out)
 {
     for (const struct module *m = modules_first(); m; m = m->next)
         if (m->staged && m->staged->config && !m->linked)
-            config_print_plugin(m->name, m->staged->config_schema, m->staged->config, out);
+            config_print_plugin(module_cfg, m->name, m->staged->config_schema, m->staged->config, out);
 }
 
 static void probe_found(buf *errors)
