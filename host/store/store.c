@@ -20,6 +20,7 @@ const struct store_config *store_cfg(void) { return &store.cfg; }
 enum store_engine store_engine(void) { return store.engine; }
 bool store_durable(void) { return store.engine != STORE_MEMORY && store.backend && store.backend->durable; }
 bool store_in_transaction(const call *c) { return c->tx && c->tx->open; }
+bool store_pending(const call *c) { return c->tx && (c->tx->open || c->tx->deferred); }
 bool store_may_retry(const call *c) { return c->tx && c->tx->retry; }
 const char *store_error(const call *c) { return c->tx ? c->tx->error : ""; }
 
