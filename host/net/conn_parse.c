@@ -8,8 +8,9 @@ static int refuse(struct conn *c, int status, const char *code, const char *deta
     return HPE_USER;
 }
 
-/* The lines of a head or of trailers, apart from llhttp: it lets continued lines pass (obs-fold, RFC 9112 5.2) and line feeds
- * without CR in some places, about which proxies disagree. Looks at [scan, end) and stops behind the empty line. */
+/* The lines of a head or of trailers, apart from llhttp: it lets continued lines pass (obs-fold, RFC 9112 5.2) and line
+ * feeds without CR in some places, about which proxies disagree. Looks at [scan, end) and stops behind the empty line.
+ */
 static bool scan_lines(struct conn *c)
 {
     const char *p = c->scan;
@@ -31,7 +32,8 @@ static bool scan_lines(struct conn *c)
 
 static int refuse_line(struct conn *c)
 {
-    return refuse(c, 400, "malformed_request", "A header field is folded, without a name, or ends in a bare line feed.");
+    return refuse(c, 400, "malformed_request",
+                  "A header field is folded, without a name, or ends in a bare line feed.");
 }
 
 static int on_begin(llhttp_t *p)
@@ -50,7 +52,8 @@ static char *head_room(struct request *r, size_t n)
 {
     if (n > r->head_room - r->head_n) {
         size_t room = r->head_room;
-        while (room - r->head_n < n) room *= 2; /* n and head_n are bounded by the header limit and one read */
+        while (room - r->head_n < n)
+            room *= 2; /* n and head_n are bounded by the header limit and one read */
         char *old = r->head, *p = malloc(room);
         if (!p) abort();
         memcpy(p, old, r->head_n);
@@ -154,7 +157,8 @@ static int announce(struct conn *c, struct request *r, bool has_body, uint64_t l
     srv.stats.requests++;
     srv.hooks.on_head(&r->pub);
     if (!c->r) return c->phase == CONN_SKIP ? 0 : HPE_USER; /* answered (or the server was closed) */
-    if (!chunked && length > r->pub.max_body) return refuse(c, 413, "body_too_large", "The request's body is too large.");
+    if (!chunked && length > r->pub.max_body)
+        return refuse(c, 413, "body_too_large", "The request's body is too large.");
     r->body.max = r->pub.max_body;
     if (!has_body) {
         conn_phase(c, CONN_ANSWER, 0);
@@ -242,12 +246,14 @@ static void refuse_syntax(struct conn *c, llhttp_errno_t e)
         }
         break;
     case HPE_INVALID_VERSION:
-        if (c->parser.http_major == 1 && c->parser.http_minor <= 1) break; /* a right version with something odd behind it */
+        if (c->parser.http_major == 1 && c->parser.http_minor <= 1)
+            break; /* a right version with something odd behind it */
         /* fall through */
     case HPE_PAUSED_H2_UPGRADE:
         conn_refuse(c, 505, "version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.");
         return;
-    default: break;
+    default:
+        break;
     }
     conn_refuse(c, 400, "malformed_request", llhttp_get_error_reason(&c->parser));
 }
@@ -284,8 +290,10 @@ size_t conn_parse(struct conn *c, const char *p, size_t n)
     }
     /* Blanks before a value reach no callback: count what came, whatever it was. */
     bool in_lines = (c->phase == CONN_HEAD && c->r->head_n) || c->in_trailers;
-    if (c->phase == CONN_HEAD && (c->head_bytes += n) > srv.cfg.max_header_bytes + READ_SIZE) refuse_head(c);
-    else if (in_lines && !scan_lines(c)) refuse_line(c);
+    if (c->phase == CONN_HEAD && (c->head_bytes += n) > srv.cfg.max_header_bytes + READ_SIZE)
+        refuse_head(c);
+    else if (in_lines && !scan_lines(c))
+        refuse_line(c);
     c->last = p[n - 1];
     return n;
 }

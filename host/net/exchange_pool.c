@@ -1,4 +1,5 @@
-/* exchange_pool.c - exchanges are reused: taking one for a request costs no allocation, giving it back frees what grew large. */
+/* exchange_pool.c - exchanges are reused: taking one for a request costs no allocation, giving it back frees what grew
+ * large. */
 #include "base/clock.h"
 #include "net/conn.h"
 #include <stdlib.h>
@@ -57,8 +58,13 @@ void request_release(struct request *r)
     if (r->body.room > BODY_KEEP) buf_free(&r->body);
     buf_clear(&r->body);
     arena_reset(r->pub.arena);
-    *r = (struct request){ .pub.arena = r->pub.arena, .head = r->head, .head_room = r->head_room, .pairs = r->pairs,
-                           .pairs_room = r->pairs_room, .body = r->body, .next = pool };
+    *r = (struct request){ .pub.arena = r->pub.arena,
+                           .head = r->head,
+                           .head_room = r->head_room,
+                           .pairs = r->pairs,
+                           .pairs_room = r->pairs_room,
+                           .body = r->body,
+                           .next = pool };
     pool = r;
     pooled++;
 }
@@ -73,9 +79,9 @@ void requests_clear(void)
     pooled = 0;
 }
 
-/* The rule: who was told by on_gone has nothing to do with the exchange any more, and it is freed here. Who was not told (no
- * on_gone set), or was and took the field back, but was handed the whole request still answers it some day; that call then
- * frees it and does nothing else. */
+/* The rule: who was told by on_gone has nothing to do with the exchange any more, and it is freed here. Who was not
+ * told (no on_gone set), or was and took the field back, but was handed the whole request still answers it some day;
+ * that call then frees it and does nothing else. */
 void request_gone(struct conn *c)
 {
     struct request *r = c->r;

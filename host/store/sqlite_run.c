@@ -192,10 +192,9 @@ static sl_err step(struct connection *k, call *c, sqlite3_stmt *st, const sl_row
     return SL_OK;
 }
 
-sl_err sqlite_run(struct connection *k, call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out)
+static sl_err run(struct connection *k, call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out)
 {
     sqlite3_stmt *st;
-    k->over = false;
     sl_err e = prepare(k, c, s, &st);
     if (e) return e;
     e = bind_all(k, c, st, args, n);
@@ -206,5 +205,13 @@ sl_err sqlite_run(struct connection *k, call *c, struct statement *s, const sl_v
         sqlite3_finalize(st);
         ((struct note *)s->engine)->prepared[k->number] = NULL;
     }
+    return e;
+}
+
+sl_err sqlite_run(struct connection *k, call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out)
+{
+    k->over = false;
+    sl_err e = run(k, c, s, args, n, out);
+    k->slice_end = k->deadline = 0; /* they are this statement's: a COMMIT on the writer's thread must not meet them */
     return e;
 }

@@ -237,7 +237,7 @@ static void cancel_body(call *c)
     CHECK(add_job(c, "slow", "waits", NULL, clock_now() + INT64_C(60000000)) == SL_OK);
     CHECK(add_job(c, "slow", "runs", NULL, 0) == SL_OK);
     CHECK(store_commit(c) == SL_OK);
-    CHECK(wait_for(c, 1000, 1, "select count(*) from sl_jobs where state = 'running'"));
+    for (int i = 0; i < 200 && !engine.running; i++) call_sleep(c, 5);
     CHECK(jobs_cancel(c, SL("slow"), SL("waits")) == SL_OK);
     CHECK(jobs_cancel(c, SL("slow"), SL("runs")) == SL_OK);
     CHECK(store_commit(c) == SL_OK);

@@ -1,4 +1,5 @@
-/* test_server_life.c - connections over time: limits of every phase, clients that leave, streams, draining, proxies, unix sockets. */
+/* test_server_life.c - connections over time: limits of every phase, clients that leave, streams, draining, proxies,
+ * unix sockets. */
 #include "server_child.h"
 #include <sys/stat.h>
 
@@ -67,7 +68,8 @@ static void a_body_below_the_least_rate_is_cut(void **state)
     int64_t t = now_ms();
     say(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n");
     struct pollfd readable = { .fd = fd, .events = POLLIN };
-    while (now_ms() - t < 4000 && !poll(&readable, 1, 50)) say(fd, "ten bytes.");
+    while (now_ms() - t < 4000 && !poll(&readable, 1, 50))
+        say(fd, "ten bytes.");
     t = now_ms() - t;
     assert_int_equal(status_of(hear_one(fd)), 408);
     assert_in_range(t, 990, 2500);
@@ -104,7 +106,8 @@ static void a_client_that_does_not_read_is_cut(void **state)
     up_with(cfg);
     int fd = dial();
     say(fd, "GET /big?20000000 HTTP/1.1\r\nHost: h\r\n\r\n");
-    for (int i = 0; i < 40 && command('s').s.connections; i++) pause_ms(50);
+    for (int i = 0; i < 40 && command('s').s.connections; i++)
+        pause_ms(50);
     struct report r = server_down();
     assert_int_equal(r.s.connections, 0);
     assert_int_equal(r.s.timeouts, 1);
@@ -121,7 +124,8 @@ static void a_large_answer_arrives_whole(void **state)
     ssize_t n;
     say(fd, "GET /big?20000000 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     pause_ms(50);
-    while ((n = recv(fd, piece, sizeof piece, 0)) > 0) got += (size_t)n;
+    while ((n = recv(fd, piece, sizeof piece, 0)) > 0)
+        got += (size_t)n;
     close(fd);
     assert_in_range(got, want + 50, want + 300);
     struct report r = server_down();
@@ -137,7 +141,8 @@ static void a_client_that_pipelines_without_reading_is_not_read(void **state)
     static const char one[] = "GET /big?100000 HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n";
     static char many[(sizeof one - 1) * 2000];
     size_t n = sizeof many;
-    for (size_t i = 0; i < n; i += sizeof one - 1) memcpy(many + i, one, sizeof one - 1);
+    for (size_t i = 0; i < n; i += sizeof one - 1)
+        memcpy(many + i, one, sizeof one - 1);
     say_bytes(fd, many, n);
     pause_ms(200);
     struct report r = command('s');
@@ -163,11 +168,30 @@ static void on_gone_ends_what_a_handler_waits_for(void **state)
     pause_ms(50);
     close(fd);
     struct report r = { 0 };
-    for (int i = 0; i < 40 && !(r = command('s')).done; i++) pause_ms(20);
+    for (int i = 0; i < 40 && !(r = command('s')).done; i++)
+        pause_ms(20);
     assert_int_equal(r.gone, 1);
     assert_int_equal(r.cancelled, 1);
     r = server_down();
     assert_int_equal(r.s.connections, 0);
+}
+
+static void on_gone_may_leave_the_exchange_to_a_handler_that_still_reads_it(void **state)
+{
+    (void)state;
+    up_with(server_defaults());
+    struct report r = { 0 };
+    for (int n = 0; n < 300; n++) { /* more than the pool keeps */
+        int fd = dial();
+        say(fd, "GET /slow?60001 HTTP/1.1\r\nHost: h\r\n\r\n");
+        if (n % 50 == 0) pause_ms(20);
+        close(fd);
+    }
+    for (int i = 0; i < 100 && (r = command('s')).done < 300; i++)
+        pause_ms(20);
+    assert_int_equal(r.done, 300);
+    assert_int_equal(r.gone, 300);
+    server_down();
 }
 
 static void a_reset_connection_is_gone_too(void **state)
@@ -181,7 +205,8 @@ static void a_reset_connection_is_gone_too(void **state)
     pause_ms(50);
     close(fd);
     struct report r = { 0 };
-    for (int i = 0; i < 40 && !(r = command('s')).done; i++) pause_ms(20);
+    for (int i = 0; i < 40 && !(r = command('s')).done; i++)
+        pause_ms(20);
     assert_int_equal(r.gone, 1);
     assert_int_equal(r.done, 1);
     server_down();
@@ -195,7 +220,8 @@ static void without_on_gone_the_exchange_stays_until_it_is_answered(void **state
     say(fd, "GET /keep HTTP/1.1\r\nHost: h\r\n\r\n");
     pause_ms(50);
     close(fd);
-    for (int i = 0; i < 40 && command('s').s.connections; i++) pause_ms(20);
+    for (int i = 0; i < 40 && command('s').s.connections; i++)
+        pause_ms(20);
     assert_int_equal(command('k').s.connections, 0); /* answers into the void */
     fd = dial();
     say(fd, "GET /keep HTTP/1.1\r\nHost: h\r\n\r\nGET /echo HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -242,7 +268,8 @@ static void a_slow_reader_holds_the_stream_back(void **state)
     assert_true(r.s.bytes_out < 30u << 20);
     while ((n = recv(fd, piece, sizeof piece, 0)) > 0) {
         got += (size_t)n;
-        for (ssize_t i = 0; i < n; i++) data += piece[i] == 'p';
+        for (ssize_t i = 0; i < n; i++)
+            data += piece[i] == 'p';
     }
     close(fd);
     assert_in_range(data, 2000 * 32768, 2000 * 32768 + 10); /* the head has a few p of its own */
@@ -325,7 +352,8 @@ static void too_many_connections_are_told_so(void **state)
     assert_int_equal(status_of(t), 503);
     assert_non_null(strstr(t, "Retry-After: 1"));
     close(a);
-    for (int i = 0; i < 40 && command('s').s.connections > 1; i++) pause_ms(20);
+    for (int i = 0; i < 40 && command('s').s.connections > 1; i++)
+        pause_ms(20);
     c = dial();
     say(c, "GET /echo HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_int_equal(status_of(hear_one(c)), 200);
@@ -417,8 +445,10 @@ static void unix_sockets(void **state)
 static void bad_addresses(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", "8080", "127.0.0.1", "::1:80", "[]:80", "127.0.0.1:99999", "127.0.0.1:x", "unix:",
-                                       "unix:relative", "256.0.0.1:80", "127.0.0.1:-1", "[127.0.0.1:80" };
+    static const char *const bad[] = {
+        "",      "8080",          "127.0.0.1",    "::1:80",       "[]:80",        "127.0.0.1:99999", "127.0.0.1:x",
+        "unix:", "unix:relative", "256.0.0.1:80", "127.0.0.1:-1", "[127.0.0.1:80"
+    };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         sl_str listen = sl_cstr(bad[i]);
         struct server_config cfg = server_defaults();
@@ -487,6 +517,7 @@ int main(void)
         cmocka_unit_test(a_large_answer_arrives_whole),
         cmocka_unit_test(a_client_that_pipelines_without_reading_is_not_read),
         cmocka_unit_test(on_gone_ends_what_a_handler_waits_for),
+        cmocka_unit_test(on_gone_may_leave_the_exchange_to_a_handler_that_still_reads_it),
         cmocka_unit_test(a_reset_connection_is_gone_too),
         cmocka_unit_test(without_on_gone_the_exchange_stays_until_it_is_answered),
         cmocka_unit_test(closing_the_server_tells_pending_handlers),

@@ -1,4 +1,5 @@
-/* test_server_tls.c - HTTPS: versions, ciphers, ALPN, resumption, reload, large bodies, plain HTTP on a TLS port (openssl and curl). */
+/* test_server_tls.c - HTTPS: versions, ciphers, ALPN, resumption, reload, large bodies, plain HTTP on a TLS port
+ * (openssl and curl). */
 #include "server_child.h"
 
 static char dir[64], cert[80], key[80];
@@ -39,7 +40,8 @@ static void run(const char *format, ...)
 static void make_certificate(const char *name)
 {
     run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=%s "
-        "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout %s -out %s 2>/dev/null", name, key, cert);
+        "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout %s -out %s 2>/dev/null",
+        name, key, cert);
 }
 
 static int set_up(void **state)
@@ -70,7 +72,8 @@ static int tear_down(void **state)
 static const char *s_client(const char *options)
 {
     return output("printf 'GET /echo HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n\\r\\n' | "
-                  "timeout 10 openssl s_client -connect %s -ign_eof %s 2>&1", address, options);
+                  "timeout 10 openssl s_client -connect %s -ign_eof %s 2>&1",
+                  address, options);
 }
 
 static void requests_over_tls(void **state)
@@ -90,7 +93,8 @@ static void large_bodies_over_tls(void **state)
 {
     (void)state;
     run("head -c 3000000 /dev/urandom | base64 -w0 > %s/body", dir);
-    run("curl -s --cacert %s --data-binary @%s/body https://%s/echo | tail -c 4000000 > %s/back", cert, dir, address, dir);
+    run("curl -s --cacert %s --data-binary @%s/body https://%s/echo | tail -c 4000000 > %s/back", cert, dir, address,
+        dir);
     run("cmp %s/body %s/back", dir, dir);
     run("test $(curl -s --cacert %s https://%s/big?30000000 | wc -c) = 30000000", cert, address);
     run("test $(curl -s --limit-rate 20M --cacert %s https://%s/stream?600 | wc -c) = 19660800", cert, address);
@@ -104,7 +108,8 @@ static void versions_and_ciphers(void **state)
     assert_null(strstr(s_client("-tls1_1 -cipher ALL:@SECLEVEL=0"), "HTTP/1.1 200 OK"));
     assert_null(strstr(s_client("-tls1_2 -cipher AES256-SHA:AES128-GCM-SHA256"), "HTTP/1.1 200 OK"));
     assert_non_null(strstr(s_client("-tls1_2"), "Secure Renegotiation IS supported"));
-    const char *t = output("(printf 'R\\n'; sleep 0.5) | timeout 10 openssl s_client -tls1_2 -connect %s 2>&1", address);
+    const char *t = output("(printf 'R\\n'; sleep 0.5) | timeout 10 openssl s_client -tls1_2 -connect %s 2>&1",
+                           address);
     assert_non_null(strstr(t, "RENEGOTIATING"));
     assert_non_null(strstr(t, "no renegotiation"));
 }
@@ -183,7 +188,8 @@ static void a_client_leaves_during_a_tls_stream(void **state)
     (void)state;
     output("timeout 0.5 curl -s --limit-rate 1M --cacert %s https://%s/stream?100000 > /dev/null", cert, address);
     struct report r = { 0 };
-    for (int i = 0; i < 40 && !(r = command('s')).done; i++) pause_ms(20);
+    for (int i = 0; i < 40 && !(r = command('s')).done; i++)
+        pause_ms(20);
     assert_int_equal(r.gone, 1);
     assert_int_equal(r.done, 1);
 }

@@ -328,6 +328,33 @@ static void checkpoint_body(call *c)
 }
 static void the_log_is_copied_back_before_it_grows_large(void **state) { (void)state; in_store(checkpoint_body); }
 
+struct many { int from; sl_err e; };
+static void insert_many(call *c, void *arg)
+{
+    struct many *m = arg;
+    for (int i = 0; i < 400 && !m->e; i++) { /* SQLite counts the steps of SAVEPOINT and COMMIT over all their runs */
+        m->e = Q(c, "insert into t (id, n) values ($1, 0)", m->from + i);
+        if (!m->e) m->e = store_commit(c);
+    }
+}
+static void limits_of_a_statement_body(call *c)
+{
+    struct many m[4] = { { 0 } };
+    open_table(c);
+    for (int i = 0; i < 4; i++) {
+        m[i].from = i * 1000;
+        spawn(30000, insert_many, &m[i]);
+    }
+    join(c);
+    for (int i = 0; i < 4; i++) CHECK(m[i].e == SL_OK);
+    CHECK(N(c, "select count(*) from t") == 1600);
+}
+static void a_commit_does_not_run_under_the_last_statements_time_limit(void **state)
+{
+    (void)state;
+    in_store(limits_of_a_statement_body);
+}
+
 static void rolled_back_sees_body(call *c)
 {
     int64_t same[4] = { 5, 5, 5, 5 };
@@ -387,6 +414,7 @@ int main(void)
         cmocka_unit_test(a_slow_write_does_not_hold_the_loop),
         cmocka_unit_test(a_write_stopped_by_its_deadline_lets_the_others_run_again),
         cmocka_unit_test(the_log_is_copied_back_before_it_grows_large),
+        cmocka_unit_test(a_commit_does_not_run_under_the_last_statements_time_limit),
         cmocka_unit_test(one_of_four_calls_takes_a_unique_key),
         cmocka_unit_test(statements_at_sqlites_limits_fit_a_small_stack),
     };
