@@ -43,7 +43,7 @@ static sl_str version_tag(call *c, const sl_rows *rows)
 {
     sl_value v = sl_cell(rows, 0, "version");
     if (v.type == SL_INT) return arena_printf(c->arena, "\"%lld\"", (long long)v.i);
-    if (v.type == SL_TEXT && v.s.n < 200 && header_allowed(SL("x"), v.s) && !memchr(v.s.p, '"', v.s.n))
+    if (v.type == SL_TEXT && v.s.n < 200 && header_value_ok(v.s) && !memchr(v.s.p, '"', v.s.n))
         return arena_printf(c->arena, "\"%.*s\"", STR_ARG(v.s));
     return sl_lit(NULL, 0);
 }

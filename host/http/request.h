@@ -53,7 +53,7 @@ void request_close(struct request *rq);
 void requests_free(void);
 extern const struct call_ops request_ops;
 static inline struct request *request_of(const call *c) { return c->ops == &request_ops ? c->context : NULL; }
-bool header_allowed(sl_str name, sl_str value);
+bool header_value_ok(sl_str value);
 
 /* ---- answer.c ---- */
 /* Each hands the answer over and releases rq. */
