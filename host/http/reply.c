@@ -34,8 +34,8 @@ sl_err reply_done(call *c, buf *b, int32_t status)
 sl_err render_failed(const call *c, sl_err e)
 {
     if (e != SL_EINVAL) return e;
-    log_error("a column does not fit its field in the entry's `out` schema", LOG_C("plugin", c->module), LOG_C("entry", c->name),
-              LOG_C("field", render_field_failed()));
+    log_error("a column does not fit its field in the entry's `out` schema", LOG_C("plugin", c->module),
+              LOG_C("entry", c->name), LOG_C("field", render_field_failed()));
     return SL_EINTERNAL;
 }
 
