@@ -62,9 +62,12 @@ json_t *config_for_plugin(const struct config *cfg, const char *plugin, const js
 /* The line of the file that sets `key` of a plugin's config (the plugin's own line for NULL), for messages; 0 = not in
  * it. */
 int config_plugin_line(const struct config *cfg, const char *plugin, const char *key);
-/* A plugin's effective configuration as YAML for -print-config; what its schema marks writeOnly is shown as "***". */
-void config_print_plugin(const char *plugin, const json_t *schema, const json_t *config, buf *out);
-void config_print(const struct config *cfg, buf *out); /* effective, as YAML, secrets shown as "***" and their source */
-void config_usage(buf *out);                           /* flags and environment variables */
-void config_free(struct config *cfg);                  /* wipes secrets */
+/* The effective configuration as one YAML document for -print-config, each value with its source, secrets as "***". It
+ * ends in the `plugins` section with those that are switched off; config_print_plugin adds one that is on, its config
+ * by its schema. */
+void config_print(const struct config *cfg, buf *out);
+void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
+                         buf *out);
+void config_usage(buf *out);          /* flags and environment variables */
+void config_free(struct config *cfg); /* wipes secrets */
 #endif

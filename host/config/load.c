@@ -54,7 +54,7 @@ static int read_flag(struct load *l, struct flags *f, sl_str name, sl_str value,
     }
     if (!slot) {
         unknown_flag(l, name);
-        return 1;
+        return sl_given(value) || !next || next[0] == '-' ? 1 : 2; /* what follows is its value, most likely */
     }
     if (sl_given(value) || boolean) {
         *slot = sl_given(value) ? value.p : "true";

@@ -123,17 +123,6 @@ static void add_json(const json_t *v, bool hide, int depth, buf *out)
     }
 }
 
-/* Without its schema nobody knows which of a plugin's texts are secret, so none is shown. */
-static void add_plugin(const struct plugin_config *p, const char *file, buf *out)
-{
-    buf_printf(out, "  %s:  # %s:%d\n    enabled: %s\n    required: %s\n    isolation: %s\n", p->name, file, p->line,
-               p->enabled ? "true" : "false", p->required ? "true" : "false", p->isolation);
-    if (!p->config) return;
-    buf_add_cstr(out, "    config:");
-    add_json(p->config, true, 3, out);
-    buf_add_char(out, '\n');
-}
-
 void config_print(const struct config *cfg, buf *out)
 {
     const struct loaded *c = (const struct loaded *)cfg;
@@ -147,16 +136,20 @@ void config_print(const struct config *cfg, buf *out)
         add_value(c, s, out);
         add_origin(&c->origin[i], out);
     }
-    if (cfg->plugins) buf_add_cstr(out, "plugins:\n");
+    buf_add_cstr(out, "plugins:\n");
     for (const struct plugin_config *p = cfg->plugins; p; p = p->next)
-        add_plugin(p, cfg->file.p, out);
+        if (!p->enabled) buf_printf(out, "  %s:  # %s:%d\n    enabled: false\n", p->name, cfg->file.p, p->line);
 }
 
-void config_print_plugin(const char *plugin, const json_t *schema, const json_t *config, buf *out)
+void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
+                         buf *out)
 {
+    const struct plugin_config *p = config_plugin(cfg, plugin);
     const json_t *properties = json_object_get(schema, "properties"), *value;
     const char *key;
-    buf_printf(out, "  %s:\n    config:%s\n", plugin, json_object_size(config) ? "" : " {}");
+    buf_printf(out, "  %s:\n    enabled: true\n    required: %s\n    isolation: %s\n", plugin,
+               p && p->required ? "true" : "false", p ? p->isolation : "none");
+    if (json_object_size(config)) buf_add_cstr(out, "    config:\n");
     json_object_foreach((json_t *)(uintptr_t)config, key, value)
     {
         bool hide = json_is_true(json_object_get(json_object_get(properties, key), "writeOnly"));

@@ -299,7 +299,6 @@ bool fetch_curl_setup(char *why, size_t why_size)
     if (!(features & CURL_VERSION_ASYNCHDNS) || !(features & CURL_VERSION_SSL)) {
         (void)snprintf(why, why_size, "libcurl was built without %s",
                        features & CURL_VERSION_SSL ? "an asynchronous resolver" : "TLS");
-        curl_global_cleanup();
         return false;
     }
     (void)signal(SIGPIPE, SIG_IGN); /* a peer that closes while we write is an error code, not the end of the process */
@@ -322,5 +321,4 @@ void fetch_curl_close(void)
     uv_close((uv_handle_t *)curl.timer, free_data);
     curl.multi = NULL;
     curl.timer = NULL;
-    curl_global_cleanup();
 }

@@ -193,15 +193,30 @@ static void effective_config_is_printed_without_secrets(void **state)
 {
     (void)state;
     char why[200];
+    struct config *c = load("plugins:\n  oracle: {required: true}\n  random: {enabled: false}\n");
+    assert_non_null(c);
     json_t *schema = json_read(SL(ORACLE), why, sizeof why);
-    json_t *config = json_pack("{s:s, s:i, s:[s,s]}", "resolver_key", "topsecret", "max_attempts", 3, "runner_tokens",
-                               "topsecret", "x");
+    json_t *config = json_pack("{s:s, s:i, s:[s,s], s:{s:[]}}", "resolver_key", "topsecret", "max_attempts", 3,
+                               "runner_tokens", "topsecret", "x", "limits", "a");
     buf out;
-    buf_init(&out, 4096);
-    config_print_plugin("oracle", schema, config, &out);
+    buf_init(&out, 1 << 16);
+    config_print(c, &out);
+    config_print_plugin(c, "oracle", schema, config, &out);
+    config_print_plugin(c, "secrets", schema, NULL, &out);
     buf_add_char(&out, 0);
-    assert_string_equal(out.p, "  oracle:\n    config:\n      \"resolver_key\": \"***\"\n      \"max_attempts\": 3\n"
-                               "      \"runner_tokens\": [\"***\", \"***\"]\n");
+    assert_null(strstr(out.p, "topsecret"));
+    const char *at = strstr(out.p, "    enabled: false\n");
+    assert_non_null(at);
+    assert_string_equal(at, "    enabled: false\n"
+                            "  oracle:\n    enabled: true\n    required: true\n    isolation: none\n    config:\n"
+                            "      \"resolver_key\": \"***\"\n      \"max_attempts\": 3\n"
+                            "      \"runner_tokens\": [\"***\", \"***\"]\n      \"limits\": \n        \"a\": []\n"
+                            "  secrets:\n    enabled: true\n    required: false\n    isolation: none\n");
+    config_free(c);
+    c = load(out.p); /* it is one document that loads again */
+    if (!c) fail_msg("%.*s", (int)errors.n, errors.p);
+    assert_int_equal(json_integer_value(json_object_get(c->plugins->next->config, "max_attempts")), 3);
+    config_free(c);
     buf_free(&out);
     json_decref(config);
     json_decref(schema);

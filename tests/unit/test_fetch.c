@@ -229,9 +229,14 @@ static void a_cancelled_call_lets_go(void **state)
     fetch_close();
 }
 
-static void closing_ends_what_is_in_work(void **state)
+static void close_run(call *c)
 {
-    (void)state;
+    (void)c;
+    fetch_close();
+}
+
+static void close_in_work(bool on_a_fiber)
+{
     struct shot s[3] = { 0 };
     begin((struct fetch_config){ .allow_private = true, .max_total = 2 });
     for (int i = 0; i < 3; i++) {
@@ -242,7 +247,10 @@ static void closing_ends_what_is_in_work(void **state)
         uv_run(loop_uv(), UV_RUN_NOWAIT);
     assert_int_equal(fetch_stats().active, 2);
     assert_int_equal(fetch_stats().waiting, 1);
-    fetch_close();
+    if (on_a_fiber)
+        assert_true(call_start(0, 0, NULL, NULL, close_run));
+    else
+        fetch_close();
     for (int i = 0; i < 3; i++) {
         assert_true(s[i].done);
         assert_int_equal(s[i].code, SL_ECANCEL);
@@ -253,6 +261,13 @@ static void closing_ends_what_is_in_work(void **state)
     fire(&late);
     assert_int_equal(late.code, SL_EUNAVAIL);
     over(&late);
+}
+
+static void closing_ends_what_is_in_work(void **state)
+{
+    (void)state;
+    close_in_work(false);
+    close_in_work(true);
 }
 
 static void requests_wait_their_turn(void **state)
