@@ -353,8 +353,8 @@ static void deadlines(call *c)
     for (size_t i = 0; i < 4; i++) {
         uint64_t start = uv_hrtime();
         world.seen[0] = SL_ETIME;
-        spawn(bodies[i], 200);
-        spawn(bodies[i], 200);
+        spawn(bodies[i], 500);
+        spawn(bodies[i], 500);
         spawn(quick_read, 20000); /* waits behind them */
         join(c);
         check_calm(c, start);
