@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { OPEN_TRIES = 100, OPEN_PAUSE_US = 20000 };
+
 struct sqlite sqlite;
 
 /* ---- one connection ---- */
@@ -164,7 +166,11 @@ static void open_connections(void *arg)
     struct connection *write = &sqlite.conn[CONN_WRITE], *read = &sqlite.conn[CONN_READ];
     if (!sqlite.memory && (o->e = make_file(o->why, o->why_size))) return;
     o->e = SL_EUNAVAIL;
-    if (sqlite_connect(write, false, o->why, o->why_size)) return;
+    /* Two processes that make the same database meet here; SQLite does not wait by itself while the log is set up. */
+    int rc, tries = 0;
+    while ((rc = sqlite_connect(write, false, o->why, o->why_size) & 0xff) == SQLITE_BUSY && ++tries < OPEN_TRIES)
+        usleep(OPEN_PAUSE_US);
+    if (rc) return;
     if (prepare_own(write->db)) {
         snprintf(o->why, o->why_size, "%s", sqlite3_errmsg(write->db));
         return;

@@ -8,7 +8,10 @@
  * microseconds, money bigint 10^-8, booleans bigint 0/1, JSON text. Placeholders that differ by engine, in statements
  * and migrations: {{blob}} (bytea/blob), {{serial}} (increasing bigint primary key), {{now}} (the store's clock in
  * microseconds),
- * {{skip_locked}} ("for update skip locked"/""). */
+ * {{skip_locked}} ("for update skip locked"/"").
+ * Alike on both: names in "double quotes" are never strings, LIKE heeds case, text is UTF-8 without NUL, casts are
+ * written cast($1 as type), a statement that failed leaves only the rollback. SQLite refuses its JSON functions, which
+ * PostgreSQL spells differently and which need more stack than a fiber has. */
 struct store_config {
     sl_str dsn;                 /* "" = memory; sqlite:PATH; postgres://... or postgresql://... */
     int max_open, max_idle;     /* PostgreSQL connections */
@@ -28,7 +31,7 @@ bool store_durable(void);            /* false = memory */
 sl_err store_query(call *c, const sl_rows **out, sl_str sql, const sl_value *args, size_t n);
 sl_err store_lock(call *c, sl_str name); /* [S] see sl_store.lock */
 bool store_in_transaction(const call *c);
-bool store_pending(const call *c);         /* a commit would do something: a transaction is open or writes are deferred */
+bool store_pending(const call *c); /* a commit would do something: a transaction is open or writes are deferred */
 /* Add a write that runs just before the commit, in the same round trip; never suspends. Arguments are copied. `changes`
  * nonzero: the commit fails with SL_ECONFLICT unless it touched exactly that many rows. SL_ETOOBIG: over 10,000 of
  * them. */

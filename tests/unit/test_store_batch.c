@@ -365,6 +365,32 @@ static void a_write_stopped_by_its_deadline_lets_the_others_run_again(void **sta
     in_store(stopped_write_body);
 }
 
+static int setting(int connection, const char *pragma)
+{
+    sqlite3_stmt *st;
+    int value = -1;
+    CHECK(sqlite3_prepare_v2(sqlite.conn[connection].db, pragma, -1, &st, NULL) == SQLITE_OK);
+    if (sqlite3_step(st) == SQLITE_ROW) value = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return value;
+}
+static void settings_body(call *c)
+{
+    open_table(c);
+    CHECK(setting(CONN_WRITE, "pragma synchronous") == 2); /* FULL: the log is flushed at each commit */
+    CHECK(setting(CONN_WRITE, "pragma foreign_keys") == 1);
+    CHECK(setting(CONN_WRITE, "select count(*) from pragma_journal_mode where journal_mode = 'wal'") == 1);
+    CHECK(setting(CONN_WRITE, "pragma wal_autocheckpoint") == 0); /* COMMIT itself never stops to copy the log */
+    CHECK(setting(CONN_WRITE, "pragma busy_timeout") == 0);
+    CHECK(setting(CONN_READ, "pragma busy_timeout") == 0);
+    CHECK(sqlite3_db_readonly(sqlite.conn[CONN_READ].db, "main") == 1);
+}
+static void a_file_is_opened_for_durable_commits(void **state)
+{
+    (void)state;
+    in_store(settings_body);
+}
+
 static void checkpoint_body(call *c)
 {
     struct stat st = { 0 };
@@ -490,6 +516,7 @@ int main(void)
         cmocka_unit_test(a_slow_query_does_not_hold_the_loop),
         cmocka_unit_test(a_slow_write_does_not_hold_the_loop),
         cmocka_unit_test(a_write_stopped_by_its_deadline_lets_the_others_run_again),
+        cmocka_unit_test(a_file_is_opened_for_durable_commits),
         cmocka_unit_test(the_log_is_copied_back_before_it_grows_large),
         cmocka_unit_test(a_commit_does_not_run_under_the_last_statements_time_limit),
         cmocka_unit_test(one_of_four_calls_takes_a_unique_key),
