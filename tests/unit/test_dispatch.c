@@ -489,7 +489,7 @@ static void plugins_come_and_go(void **state)
     unit_module.status = MODULE_FAILED;
     strcpy(unit_module.error, "no such table");
     unit_revision++;
-    assert_answer(unit_ask("GET", "/hello", TOKEN, NULL), 503, "The service unit is failed: no such table.",
+    assert_answer(unit_ask("GET", "/hello", TOKEN, NULL), 503, "The service unit does not run now (failed).",
                   "Retry-After: 5");
 }
 
