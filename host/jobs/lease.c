@@ -23,7 +23,8 @@ static struct run **sorted_runs(call *c, size_t *n)
 {
     struct run **runs = arena_alloc(c->arena, (engine.claimed + 1) * sizeof *runs);
     *n = 0;
-    for (struct run *r = engine.runs; r; r = r->next) runs[(*n)++] = r;
+    for (struct run *r = engine.runs; r; r = r->next)
+        runs[(*n)++] = r;
     qsort(runs, *n, sizeof *runs, by_id);
     return runs;
 }
@@ -32,8 +33,9 @@ static struct run **sorted_runs(call *c, size_t *n)
 static void return_orphan(call *c, sl_str id)
 {
     log_warn("a lease without a run is given back", LOG_S("job_id", id));
-    (void)store_defer(c, SL("update sl_jobs set state = 'waiting', attempts = attempts - 1, lease_until = null, "
-                            "updated_at = {{now}} where id = $1 and owner = $2 and state = 'running'"),
+    (void)store_defer(c,
+                      SL("update sl_jobs set state = 'waiting', attempts = attempts - 1, lease_until = null, "
+                         "updated_at = {{now}} where id = $1 and owner = $2 and state = 'running'"),
                       SL_ARRAY(id, (const char *)engine.owner), 2, 0);
 }
 
@@ -62,15 +64,17 @@ static sl_err check_suspects(call *c, size_t suspects)
     return SL_OK;
 }
 
-/* Leases younger than a third of their length are left alone: most jobs end within that time. Locked rows are just being
- * finished; skipping them also keeps this statement out of deadlocks. */
+/* Leases younger than a third of their length are left alone: most jobs end within that time. Locked rows are just
+ * being finished; skipping them also keeps this statement out of deadlocks. */
 static sl_err renew_rows(call *c, const sl_rows **rows)
 {
     int64_t lease = (int64_t)engine.cfg.lease_ms * 1000;
-    return store_query(c, rows, SL("with mine as materialized (select id from sl_jobs where owner = $1 and state = 'running' and "
-                                   "lease_until < {{now}} + $2 {{skip_locked}}) update sl_jobs set lease_until = {{now}} + $3 "
-                                   "where id in (select id from mine) returning id, attempts, updated_at, {{now}} as now"),
-                       SL_ARRAY((const char *)engine.owner, lease / 3 * 2, lease), 3);
+    return store_query(
+        c, rows,
+        SL("with mine as materialized (select id from sl_jobs where owner = $1 and state = 'running' and "
+           "lease_until < {{now}} + $2 {{skip_locked}}) update sl_jobs set lease_until = {{now}} + $3 "
+           "where id in (select id from mine) returning id, attempts, updated_at, {{now}} as now"),
+        SL_ARRAY((const char *)engine.owner, lease / 3 * 2, lease), 3);
 }
 
 static sl_err renew(call *c)
@@ -85,7 +89,8 @@ static sl_err renew(call *c)
     }
     size_t n, suspects = 0;
     struct run **runs = sorted_runs(c, &n);
-    for (size_t i = 0; i < n; i++) runs[i]->suspect = now - runs[i]->renewed_ns > (int64_t)engine.cfg.lease_ms * 1000000 / 3;
+    for (size_t i = 0; i < n; i++)
+        runs[i]->suspect = now - runs[i]->renewed_ns > (int64_t)engine.cfg.lease_ms * 1000000 / 3;
     for (uint32_t i = 0; i < rows->rows; i++) {
         struct run *r = find(runs, n, sl_cell_text(rows, i, "id"));
         if (r && r->job.attempt == sl_cell_int(rows, i, "attempts")) {
@@ -96,7 +101,8 @@ static sl_err renew(call *c)
     }
     e = store_commit(c);
     if (e) return e;
-    for (struct run *r = engine.runs; r; r = r->next) suspects += r->suspect;
+    for (struct run *r = engine.runs; r; r = r->next)
+        suspects += r->suspect;
     return check_suspects(c, suspects);
 }
 
@@ -106,29 +112,39 @@ static sl_err take_back(call *c, const sl_rows *rows, uint32_t i)
     static const char lost[] = "the lease ended: the replica was killed, stalled or cut off from the store";
     bool dead = sl_cell_int(rows, i, "attempts") >= sl_cell_int(rows, i, "max_attempts");
     sl_value id = sl_cell(rows, i, "id"), owner = sl_cell(rows, i, "owner"), attempt = sl_cell(rows, i, "attempts");
-    sl_err e = store_defer(c, SL("update sl_jobs set state = $4, run_at = {{now}}, last_error = $5, updated_at = {{now}}, "
-                                 "lease_until = null where id = $1 and owner = $2 and attempts = $3 and state = 'running'"),
-                           SL_ARRAY(id, owner, attempt, dead ? "dead" : "waiting", lost), 5, 1);
+    sl_err e = store_defer(
+        c,
+        SL("update sl_jobs set state = $4, run_at = {{now}}, last_error = $5, updated_at = {{now}}, "
+           "lease_until = null where id = $1 and owner = $2 and attempts = $3 and state = 'running'"),
+        SL_ARRAY(id, owner, attempt, dead ? "dead" : "waiting", lost), 5, 1);
     if (e) return e;
-    e = store_defer(c, SL("insert into sl_job_runs (job_id, kind, key, tenant, attempt, started_at, finished_at, outcome, error, "
-                          "replica) values ($1, $2, $3, $4, $5, $6, {{now}}, 'lost', $7, $8)"),
-                    SL_ARRAY(id, sl_cell(rows, i, "kind"), sl_cell(rows, i, "key"), sl_cell(rows, i, "tenant"), attempt,
-                             sl_cell(rows, i, "updated_at"), lost, owner), 8, 0);
-    if (!e) log_warn("a job is taken back from another replica", LOG_S("kind", sl_cell_text(rows, i, "kind")),
-                     LOG_S("job_id", id.s), LOG_S("replica", owner.s), LOG_C("state", dead ? "dead" : "waiting"));
+    e = store_defer(
+        c,
+        SL("insert into sl_job_runs (job_id, kind, key, tenant, attempt, started_at, finished_at, outcome, error, "
+           "replica) values ($1, $2, $3, $4, $5, $6, {{now}}, 'lost', $7, $8)"),
+        SL_ARRAY(id, sl_cell(rows, i, "kind"), sl_cell(rows, i, "key"), sl_cell(rows, i, "tenant"), attempt,
+                 sl_cell(rows, i, "updated_at"), lost, owner),
+        8, 0);
+    if (!e)
+        log_warn("a job is taken back from another replica", LOG_S("kind", sl_cell_text(rows, i, "kind")),
+                 LOG_S("job_id", id.s), LOG_S("replica", owner.s), LOG_C("state", dead ? "dead" : "waiting"));
     return e;
 }
 
 static sl_err reap(call *c)
 {
     const sl_rows *rows;
-    sl_err e = store_query(c, &rows, SL("select id, kind, key, tenant, attempts, max_attempts, owner, updated_at from sl_jobs "
-                                        "where state = 'running' and lease_until < {{now}} limit $1 {{skip_locked}}"),
+    sl_err e = store_query(c, &rows,
+                           SL("select id, kind, key, tenant, attempts, max_attempts, owner, updated_at from sl_jobs "
+                              "where state = 'running' and lease_until < {{now}} limit $1 {{skip_locked}}"),
                            SL_ARRAY((int64_t)REAP_MAX), 1);
-    for (uint32_t i = 0; !e && i < rows->rows; i++) e = take_back(c, rows, i);
+    for (uint32_t i = 0; !e && i < rows->rows; i++)
+        e = take_back(c, rows, i);
     uint32_t n = e ? 0 : rows->rows;
-    if (e) store_rollback(c);
-    else e = store_commit(c);
+    if (e)
+        store_rollback(c);
+    else
+        e = store_commit(c);
     if (e == SL_ECONFLICT) return SL_OK; /* another replica was quicker, or the owner is back: look again next time */
     if (e || !n) return e;
     engine.stats.reclaimed += n;
@@ -141,8 +157,10 @@ void lease_tick(call *c, void *unused)
     (void)unused;
     call_deadline(c, engine.cfg.lease_ms);
     sl_err e = renew(c);
-    if (!e && engine.grace) engine.grace--;
-    else if (!e && !engine.draining) e = reap(c);
+    if (!e && engine.grace)
+        engine.grace--;
+    else if (!e && !engine.draining)
+        e = reap(c);
     if (!e) return;
     /* The store was away for all replicas perhaps: their leases ran out without their fault. Let them renew first. */
     engine.grace = 2;
@@ -153,13 +171,19 @@ void lease_tick(call *c, void *unused)
 void lease_return_all(call *c)
 {
     const sl_rows *rows;
-    for (struct run *r = engine.runs; r; r = r->next) lose(r);
-    sl_err e = store_query(c, &rows, SL("update sl_jobs set state = 'waiting', attempts = attempts - 1, lease_until = null, "
-                                        "updated_at = {{now}} where owner = $1 and state = 'running'"),
+    for (struct run *r = engine.runs; r; r = r->next)
+        lose(r);
+    sl_err e = store_query(c, &rows,
+                           SL("update sl_jobs set state = 'waiting', attempts = attempts - 1, lease_until = null, "
+                              "updated_at = {{now}} where owner = $1 and state = 'running'"),
                            SL_ARRAY((const char *)engine.owner), 1);
     int64_t n = e ? 0 : rows->changed;
-    if (!e) e = store_commit(c);
-    else store_rollback(c);
-    if (e) log_warn("leases of jobs could not be given back; they end by themselves", LOG_C("error", store_error(c)));
-    else if (n) log_info("jobs were given back", LOG_I("jobs", n));
+    if (!e)
+        e = store_commit(c);
+    else
+        store_rollback(c);
+    if (e)
+        log_warn("leases of jobs could not be given back; they end by themselves", LOG_C("error", store_error(c)));
+    else if (n)
+        log_info("jobs were given back", LOG_I("jobs", n));
 }
