@@ -58,9 +58,10 @@ static bool serving(struct request *rq)
     const struct module *m = rq->route->owner;
     if (m->status == MODULE_STARTED && m->current == rq->route->generation) return true;
     rq->retry_after = 5;
-    return set_problem(rq, 503, "service_unavailable",
-                       arena_printf(rq->x->arena, "The service %s is %s%s%.400s.", m->name,
-                                    module_status_name(m->status), m->error[0] ? ": " : "", m->error));
+    /* Why is in the log and in /system/status: here it would be told to anybody. */
+    return set_problem(
+        rq, 503, "service_unavailable",
+        arena_printf(rq->x->arena, "The service %s does not run now (%s).", m->name, module_status_name(m->status)));
 }
 
 static bool admit(struct request *rq)

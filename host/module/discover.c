@@ -139,6 +139,7 @@ static void take_linked(struct module *m)
 
 static void take_seen(struct module *m, const json_t *seen)
 {
+    m->seen = true;
     sl_str version = json_str(json_object_get(seen, "version"));
     const json_t *needs = json_object_get(seen, "needs"), *need;
     size_t i;

@@ -57,18 +57,28 @@ static bool open_staged(struct module *m, char *why, size_t why_size)
     return true;
 }
 
-static void drop_staged(struct module *m)
+/* After a failed start the code goes and the tables stay: the module's routes answer 503 instead of 404. */
+static void retire_staged(struct module *m)
 {
     struct generation *g = m->staged;
-    m->staged = NULL;
-    m->config = NULL;
     if (!g) return;
     if (g->calls) { /* a step that never returned still runs its code */
         m->parked++;
+        m->staged = NULL;
+        m->config = NULL;
         return;
     }
     if (g->created && g->life.destroy) g->life.destroy(g->self);
-    generation_free(g);
+    g->created = false;
+    generation_unload(g);
+}
+
+/* What cannot be started because of its configuration or of another module is read all the same, for its tables. */
+static void read_only(struct module *m)
+{
+    char why[MODULE_WHY];
+    if (m->seen && m->staged && !m->staged->handle) generation_open(m->staged, why, sizeof why);
+    retire_staged(m);
 }
 
 static sl_err run_start(call *c, struct module *m, char *why, size_t why_size)
@@ -93,7 +103,7 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     if (!e && !migrate_only) e = run_start(c, m, why, sizeof why);
     if (e || migrate_only) {
         if (e) module_fail(m, "%s", why);
-        drop_staged(m);
+        retire_staged(m);
         return e;
     }
     m->current = m->staged;
@@ -125,9 +135,11 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
     for (struct module *m = modules_first(); m; m = m->next) {
         if (!m->enabled) continue;
         sl_err e = SL_EINVAL;
-        if (!m->broken && (migrate_only || needs_started(m))) e = module_start(c, m, migrate_only);
+        if (!m->broken && (migrate_only || needs_started(m)))
+            e = module_start(c, m, migrate_only);
+        else
+            read_only(m);
         if (!e) continue;
-        if (m->staged) drop_staged(m);
         if ((m->required || migrate_only) && !worst) {
             snprintf(why, why_size, "module %s%s: %s", m->name, m->required ? ", which is required" : "", m->error);
             worst = e;

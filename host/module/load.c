@@ -190,11 +190,8 @@ static int same_path(struct dl_phdr_info *info, size_t size, void *arg)
     return s->found;
 }
 
-void generation_free(struct generation *g)
+void generation_unload(struct generation *g)
 {
-    if (!g) return;
-    descriptor_free(g);
-    json_decref(g->config);
     if (g->handle && !SANITIZED) {
         dlclose(g->handle);
         struct search s = { .path = g->path };
@@ -203,7 +200,20 @@ void generation_free(struct generation *g)
             log_warn("plugin stays mapped after its unload", LOG_C("plugin", g->module->name),
                      LOG_I("generation", g->number));
     }
+    g->handle = NULL;
+    g->plugin = NULL;
+    for (size_t i = 0; i < g->n_entries; i++)
+        g->entries[i].spec.run = NULL;
+    memset(&g->life, 0, sizeof g->life);
     remove_copy(g);
+}
+
+void generation_free(struct generation *g)
+{
+    if (!g) return;
+    descriptor_free(g);
+    json_decref(g->config);
+    generation_unload(g);
     arena_free(g->arena);
     free(g);
 }

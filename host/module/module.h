@@ -71,10 +71,11 @@ struct module {
     uint64_t calls, errors, slow;
     struct module *next;
     /* ---- private to module/ ---- */
-    struct generation *staged;    /* checked and about to start */
+    struct generation *staged;    /* checked and about to start, or kept for its tables when the start failed */
     uint32_t last_number, parked; /* generations made; generations whose calls did not end */
     size_t stack_used;            /* highest seen on a fiber of its calls, bytes */
     const struct plugin_config *configured;
+    bool seen;               /* its descriptor was read in a child and is good */
     const sl_plugin *linked; /* a module linked in */
     struct need *all_needs;  /* tables too */
     size_t n_all_needs;

@@ -37,7 +37,9 @@ struct generation *generation_new(struct module *m);
 bool generation_copy(struct generation *g, char *why, size_t why_size); /* read once, check the ELF, private copy */
 bool generation_open(struct generation *g, char *why, size_t why_size); /* dlopen in this process, read, take metrics */
 bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
-void generation_free(struct generation *g); /* calls must be 0; closes the library, removes the copy */
+/* Let go of the code and keep what the tables say, so that routes of a module that does not run can say so. */
+void generation_unload(struct generation *g);
+void generation_free(struct generation *g); /* calls must be 0; unloads, frees all */
 void load_close(void);                      /* remove the private directory */
 
 /* ---- probe.c: opens plugins in short-lived children ---- */

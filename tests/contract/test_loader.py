@@ -118,6 +118,7 @@ def test_needs(build, load):
     failed(s, "future", "needs sl.store 2, this host offers 1: upgrade appserver")
     failed(s, "major", "needs hello 2, version 1.0.0 is installed")
     assert s.modules["waits"]["status"] == "waiting" and "waiting for aa" in s.modules["waits"]["error"]
+    assert s.get("/waits").status_code == 503 and s.get("/aa").status_code == 503 and s.get("/nowhere").status_code == 404
     assert s.modules["fine"]["status"] == "started" and s.modules["fine"]["needs"] == ["hello", "nowhere"]
     assert list(s.modules).index("hello") < list(s.modules).index("fine")
 
