@@ -40,7 +40,7 @@ struct config {
     sl_str secret_keys;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
-    int64_t slow_ms, slow_module_ms;
+    int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
     struct plugin_config *plugins; /* as configured, in file order */
     /* jobs, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,

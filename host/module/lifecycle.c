@@ -109,6 +109,9 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     m->current = m->staged;
     m->staged = NULL;
     m->current->draining = false;
+    m->current->state = GENERATION_SERVING;
+    m->current->loaded_at = clock_now();
+    m->edition++;
     m->status = MODULE_STARTED;
     m->started_at = clock_now();
     m->start_us = (clock_monotonic() - began) / 1000;
@@ -117,16 +120,23 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     return SL_OK;
 }
 
+bool module_needs_met(const struct module *m, const struct module **missing)
+{
+    *missing = NULL;
+    for (size_t i = 0; i < m->n_all_needs && !*missing; i++) {
+        const struct module *other = module_find(sl_cstr(m->all_needs[i].id));
+        if (other && !m->all_needs[i].optional && other->status != MODULE_STARTED) *missing = other;
+    }
+    return !*missing;
+}
+
 /* True when everything m needs is started; otherwise m waits. */
 static bool needs_started(struct module *m)
 {
-    for (size_t i = 0; i < m->n_all_needs; i++) {
-        const struct module *other = module_find(sl_cstr(m->all_needs[i].id));
-        if (!other || m->all_needs[i].optional || other->status == MODULE_STARTED) continue;
-        module_wait(m, other);
-        return false;
-    }
-    return true;
+    const struct module *missing;
+    if (module_needs_met(m, &missing)) return true;
+    module_wait(m, missing);
+    return false;
 }
 
 sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
@@ -195,6 +205,8 @@ void modules_stop(call *c, uint32_t drain_ms)
     struct module *reverse[MODULES_MAX + 8];
     size_t n = 0;
     int64_t began = clock_monotonic();
+    reload_close(c);
+    drain_close(c);
     for (struct module *m = modules_first(); m && n < sizeof reverse / sizeof *reverse; m = m->next)
         reverse[n++] = m;
     while (n > 0) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <sodium.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -120,10 +121,19 @@ static bool judge(const struct generation *g, const unsigned char *bytes, size_t
     return true;
 }
 
+static void fingerprint(struct generation *g, const unsigned char *bytes, size_t size)
+{
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256(hash, bytes, size);
+    sodium_bin2hex(g->sha256, sizeof g->sha256, hash, sizeof hash);
+    g->file_size = size;
+}
+
 bool generation_copy(struct generation *g, char *why, size_t why_size)
 {
     size_t size = 0;
     unsigned char *bytes = read_file(g->module->path, &size, why, why_size);
+    if (bytes) fingerprint(g, bytes, size);
     bool good = bytes && judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
     if (good) {
         sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
@@ -172,6 +182,7 @@ bool generation_open(struct generation *g, char *why, size_t why_size)
         return false;
     }
     if (!generation_linked(g, p, why, why_size)) return false;
+    g->mapped = generation_size(g);
     if (strcmp(g->spec.name, g->module->name) == 0) return true;
     snprintf(why, why_size, "names itself `%s`, but its file is called %s.so", g->spec.name, g->module->name);
     return false;
@@ -180,22 +191,47 @@ bool generation_open(struct generation *g, char *why, size_t why_size)
 struct search {
     const char *path;
     bool found;
+    uint64_t bytes; /* of its segments in memory */
 };
 
-static int same_path(struct dl_phdr_info *info, size_t size, void *arg)
+static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
 {
     struct search *s = arg;
     (void)size;
-    if (info->dlpi_name && strcmp(info->dlpi_name, s->path) == 0) s->found = true;
-    return s->found;
+    if (!info->dlpi_name || strcmp(info->dlpi_name, s->path) != 0) return 0;
+    s->found = true;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD) s->bytes += info->dlpi_phdr[i].p_memsz;
+    return 1;
+}
+
+bool generation_can_unload(const struct generation *g) { return g->handle && !SANITIZED && !g->keep; }
+
+uint64_t generation_size(const struct generation *g)
+{
+    struct search s = { .path = g->path };
+    if (g->handle) dl_iterate_phdr(on_library, &s);
+    return s.bytes;
+}
+
+bool generation_mapped(const struct generation *g)
+{
+    struct search s = { .path = g->path };
+    char line[1024];
+    dl_iterate_phdr(on_library, &s);
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (!s.found && maps && fgets(line, sizeof line, maps))
+        s.found = strstr(line, g->path) != NULL;
+    if (maps) fclose(maps);
+    return s.found || !maps;
 }
 
 void generation_unload(struct generation *g)
 {
-    if (g->handle && !SANITIZED) {
+    if (generation_can_unload(g)) {
         dlclose(g->handle);
         struct search s = { .path = g->path };
-        dl_iterate_phdr(same_path, &s);
+        dl_iterate_phdr(on_library, &s);
         if (s.found)
             log_warn("plugin stays mapped after its unload", LOG_C("plugin", g->module->name),
                      LOG_I("generation", g->number));
@@ -213,6 +249,7 @@ void generation_free(struct generation *g)
     if (!g) return;
     descriptor_free(g);
     json_decref(g->config);
+    json_decref(g->seen);
     generation_unload(g);
     arena_free(g->arena);
     free(g);

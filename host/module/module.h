@@ -18,6 +18,27 @@ enum module_status {
 };
 const char *module_status_name(enum module_status s);
 
+/* A generation's life. Old ones stay listed at their module until nothing of them is left in the process. */
+enum generation_state {
+    GENERATION_STAGED,   /* checked, about to serve */
+    GENERATION_SERVING,  /* new calls go here */
+    GENERATION_WARM,     /* replaced; kept for a roll-back */
+    GENERATION_DRAINING, /* its calls run to their end */
+    GENERATION_PARKED,   /* its calls do not end: mapped, unreachable */
+    GENERATION_KEPT,     /* stopped; its library can or shall not be unloaded */
+    GENERATION_STUCK,    /* stopped and closed, but found to be mapped still */
+    GENERATION_GONE      /* unloaded; its table answers 503 for a disabled module */
+};
+const char *generation_state_name(enum generation_state s);
+
+/* What a look at the file found; text with its remedy. */
+enum finding_policy { FINDING_ALLOW, FINDING_PIN, FINDING_ISOLATE, FINDING_REFUSE };
+struct finding {
+    const char *class; /* "threads": what modules.findings sets the policy of; "file" is always refused */
+    enum finding_policy policy;
+    char text[320];
+};
+
 struct generation;
 struct entry { /* one row of a plugin's table, every string copied out of the plugin */
     sl_entry spec;
@@ -51,11 +72,37 @@ struct generation { /* one loaded copy of a plugin; freed when the last call tha
     size_t n_grants;
     json_t *config, *config_schema; /* effective configuration that this copy was created with */
     bool created, started;
+    enum generation_state state;
+    struct generation *older; /* in its module's list */
+    int64_t loaded_at;
+    uint64_t done, failed, mapped; /* calls run, those that ended in a fault; bytes of its library */
+    size_t file_size;
+    char sha256[65];
+    json_t *seen; /* what its plugin says about itself, as the probe read it; NULL for what is linked in */
+    struct finding *findings;
+    size_t n_findings;
+    bool keep, hurry; /* keep: never unload it, a finding says why; hurry: no longer kept warm */
 };
 struct need {
     char id[64];
     uint32_t min;
     bool optional;
+};
+/* How the last change of a module went; times in microseconds. */
+struct module_change {
+    const char *action; /* "reload"; NULL = there was none */
+    bool good;
+    uint32_t from, to;                                     /* generations; 0 = none */
+    int64_t at, check_us, start_us, hand_over_us, swap_us; /* swap: from the beginning until the new one serves */
+    uint32_t held;                                         /* calls that waited for the hand-over */
+    char outcome[512];
+};
+/* How the last generation left. */
+struct module_unload {
+    uint32_t number; /* 0 = none did */
+    bool proven;     /* neither in /proc/self/maps nor known to the dynamic linker */
+    int64_t at, drain_us, total_us;
+    char outcome[256];
 };
 struct module {
     char name[64], version[32];
@@ -69,9 +116,15 @@ struct module {
     int64_t started_at, stopped_at, start_us, stop_us; /* times and how long they took */
     uint32_t restarts;
     uint64_t calls, errors, slow;
+    struct generation *older; /* replaced ones, newest first, linked by `older` */
+    struct hold *hold;        /* new calls wait here while state is handed over; NULL = they need not */
+    struct module_change last;
+    struct module_unload left;
+    uint64_t edition; /* grows with each change that an admin can see: its ETag */
     struct module *next;
     /* ---- private to module/ ---- */
     struct generation *staged;    /* checked and about to start, or kept for its tables when the start failed */
+    arena *about;                 /* owns version, doc, grants and needs as the plugin states them */
     uint32_t last_number, parked; /* generations made; generations whose calls did not end */
     size_t stack_used;            /* highest seen on a fiber of its calls, bytes */
     const struct plugin_config *configured;
@@ -134,4 +187,13 @@ sl_err module_invoke_job(call *c, void *entry, sl_err (*before_commit)(call *c))
 /* As `ask`: a new call with its own transaction on behalf of `caller`. [S] */
 sl_err module_ask(call *c, sl_str entry, sl_str json, uint32_t timeout_ms, const char *caller, const sl_msg **out);
 sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* [S] SL_OK = ready */
+
+/* ---- changes while the server runs: reload.c, reconfigure.c ---- */
+enum module_action { MODULE_RELOAD, MODULE_ENABLE, MODULE_DISABLE, MODULE_UNLOAD };
+/* [S] One at a time. SL_OK: done, or nothing to do; SL_ECONFLICT: not possible now; SL_EBUSY: another change is under way;
+ * SL_EINVAL: the new generation is not good, the old one serves on. m->last says it in words. A change that began goes on
+ * when the caller leaves. */
+sl_err module_change(call *c, struct module *m, enum module_action action, struct module_change *out);
+/* [S] While m hands its state over a new call waits here. SL_EUNAVAIL: too many wait. Afterwards look the entry up again. */
+sl_err module_hold_wait(call *c, struct module *m);
 #endif

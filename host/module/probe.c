@@ -187,3 +187,24 @@ void probe_all(struct probe *probes, size_t n)
         }
     }
 }
+
+/* One child to its end; on a pool thread, so that the loop goes on meanwhile. */
+static void await(void *arg)
+{
+    struct child *c = arg;
+    for (;;) {
+        struct pollfd fd = { .fd = c->fd, .events = POLLIN };
+        if (poll(&fd, 1, 200) < 0 && errno != EINTR) fd.revents = POLLERR;
+        bool late = clock_monotonic() > c->until;
+        if (late || (fd.revents && child_read(c))) {
+            child_end(c, late);
+            return;
+        }
+    }
+}
+
+void probe_one(call *c, struct probe *p)
+{
+    struct child child;
+    if (child_start(&child, p) && call_offload(c, await, &child)) await(&child);
+}
