@@ -4,7 +4,7 @@
 #include "jobs/engine.h"
 #include <stdlib.h>
 
-enum { REAP_MAX = 200, ORPHAN_AFTER_US = 20000000 };
+enum { REAP_MAX = 200, RENEW_MAX = 200, SUSPECTS_MAX = 16, ORPHAN_AFTER_US = 20000000 };
 
 static int by_id(const void *a, const void *b)
 {
@@ -46,21 +46,36 @@ static void lose(struct run *r)
 }
 
 /* Rows that were locked at the time of the renewal were skipped; those that are not there at all are lost. */
-static sl_err check_suspects(call *c, size_t suspects)
+static sl_err check_suspects(call *c, bool *more)
 {
     const sl_rows *rows;
-    if (!suspects) return SL_OK;
-    sl_err e = store_query(c, &rows, SL("select id, attempts from sl_jobs where owner = $1 and state = 'running'"),
-                           SL_ARRAY((const char *)engine.owner), 1);
+    sl_value args[1 + SUSPECTS_MAX] = { sl_ctext(engine.owner) };
+    struct run *asked[SUSPECTS_MAX];
+    size_t n = 0;
+    for (struct run *r = engine.runs; r && n < SUSPECTS_MAX; r = r->next)
+        if (r->suspect) args[1 + n++] = sl_text(arena_copy(c->arena, r->job.id));
+    *more = n == SUSPECTS_MAX;
+    if (!n) return SL_OK;
+    while (n < SUSPECTS_MAX)
+        args[1 + n++] = sl_text(SL("")); /* one statement for any number */
+    sl_err e = store_query(c, &rows,
+                           SL("select id, attempts from sl_jobs where owner = $1 and state = 'running' and id in "
+                              "($2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)"),
+                           args, 1 + SUSPECTS_MAX);
     if (e) return e;
-    size_t n;
-    struct run **runs = sorted_runs(c, &n);
-    for (uint32_t i = 0; i < rows->rows; i++) {
-        struct run *r = find(runs, n, sl_cell_text(rows, i, "id"));
-        if (r && r->job.attempt == sl_cell_int(rows, i, "attempts")) r->suspect = false;
+    n = 0;
+    for (struct run *r = engine.runs; r && n < SUSPECTS_MAX; r = r->next) /* those that ended meanwhile are gone */
+        for (size_t i = 1; r->suspect && i <= SUSPECTS_MAX; i++)
+            if (sl_same(args[i].s, r->job.id)) asked[n++] = r;
+    for (size_t k = 0; k < n; k++) {
+        struct run *r = asked[k];
+        r->suspect = false;
+        bool ours = r->leaves || r->settling;
+        for (uint32_t i = 0; i < rows->rows && !ours; i++)
+            ours = sl_same(rows->cells[(size_t)i * rows->cols].s, r->job.id) &&
+                   rows->cells[(size_t)i * rows->cols + 1].i == r->job.attempt;
+        if (!ours) lose(r);
     }
-    for (size_t i = 0; i < n; i++)
-        if (runs[i]->suspect && !runs[i]->leaves && !runs[i]->settling) lose(runs[i]);
     return SL_OK;
 }
 
@@ -72,38 +87,46 @@ static sl_err renew_rows(call *c, const sl_rows **rows)
     return store_query(
         c, rows,
         SL("with mine as materialized (select id from sl_jobs where owner = $1 and state = 'running' and "
-           "lease_until < {{now}} + $2 {{skip_locked}}) update sl_jobs set lease_until = {{now}} + $3 "
+           "lease_until < {{now}} + $2 limit $4 {{skip_locked}}) update sl_jobs set lease_until = {{now}} + $3 "
            "where id in (select id from mine) returning id, attempts, updated_at, {{now}} as now"),
-        SL_ARRAY((const char *)engine.owner, lease / 3 * 2, lease), 3);
+        SL_ARRAY((const char *)engine.owner, lease / 3 * 2, lease, (int64_t)RENEW_MAX), 4);
+}
+
+/* One part of the leases, so that a result is never larger than a store may give. */
+static sl_err renew_some(call *c, uint32_t *done)
+{
+    const sl_rows *rows;
+    int64_t now = clock_monotonic();
+    size_t n;
+    sl_err e = renew_rows(c, &rows);
+    *done = e ? 0 : rows->rows;
+    struct run **runs = sorted_runs(c, &n);
+    for (uint32_t i = 0; i < *done; i++) {
+        struct run *r = find(runs, n, sl_cell_text(rows, i, "id"));
+        if (r && r->job.attempt == sl_cell_int(rows, i, "attempts"))
+            r->renewed_ns = now;
+        else if (!r && sl_cell_int(rows, i, "now") - sl_cell_int(rows, i, "updated_at") > ORPHAN_AFTER_US)
+            return_orphan(c, sl_cell_text(rows, i, "id"));
+    }
+    if (e) store_rollback(c);
+    return e ? e : store_commit(c);
 }
 
 static sl_err renew(call *c)
 {
-    const sl_rows *rows;
-    int64_t now = clock_monotonic();
+    uint32_t done = RENEW_MAX;
+    int64_t third = (int64_t)engine.cfg.lease_ms * 1000000 / 3, now = clock_monotonic();
     if (!engine.claimed) return SL_OK;
-    sl_err e = renew_rows(c, &rows);
-    if (e) {
-        store_rollback(c);
-        return e;
+    for (int i = 0; i < 50 && done == RENEW_MAX; i++) {
+        sl_err e = renew_some(c, &done);
+        if (e) return e;
     }
-    size_t n, suspects = 0;
-    struct run **runs = sorted_runs(c, &n);
-    for (size_t i = 0; i < n; i++)
-        runs[i]->suspect = now - runs[i]->renewed_ns > (int64_t)engine.cfg.lease_ms * 1000000 / 3;
-    for (uint32_t i = 0; i < rows->rows; i++) {
-        struct run *r = find(runs, n, sl_cell_text(rows, i, "id"));
-        if (r && r->job.attempt == sl_cell_int(rows, i, "attempts")) {
-            r->suspect = false;
-            r->renewed_ns = now;
-        } else if (!r && sl_cell_int(rows, i, "now") - sl_cell_int(rows, i, "updated_at") > ORPHAN_AFTER_US)
-            return_orphan(c, sl_cell_text(rows, i, "id"));
-    }
-    e = store_commit(c);
-    if (e) return e;
     for (struct run *r = engine.runs; r; r = r->next)
-        suspects += r->suspect;
-    return check_suspects(c, suspects);
+        r->suspect = !r->lost && now - r->renewed_ns > third;
+    sl_err e = SL_OK;
+    for (bool more = true; more && !e;) /* each round clears up to SUSPECTS_MAX and makes none */
+        e = check_suspects(c, &more);
+    return e;
 }
 
 /* ---- take back ---- */

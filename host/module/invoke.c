@@ -121,6 +121,7 @@ sl_err module_invoke(call *c, struct entry *e, sl_err (*before_commit)(call *c))
     c->entry = e;
     c->generation = g;
     c->pub.host = &g->host;
+    if (e->spec.flags & SL_SENSITIVE) c->sensitive = true;
     if (c->name != e->spec.name) {
         c->name = e->spec.name;
         c->module = m->name;

@@ -67,7 +67,9 @@ static void child_open(struct generation *g, buf *out)
 /* Nothing of the server is left within the plugin's reach: no descriptor, no handler, no core file. */
 static _Noreturn void child_main(struct generation *g, int fd)
 {
-    static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE };
+    static const int signals[] = {
+        SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT
+    }; /* a sanitizer catches these */
     struct rlimit none = { 0, 0 };
     sigset_t all;
     buf out;

@@ -110,6 +110,34 @@ static void a_long_run_keeps_its_lease(void **state)
     on_all(renewed_body);
 }
 
+static void many_body(call *c)
+{
+    enum { MANY = 450 };
+    runs = 0;
+    unit_jobs.concurrency = MANY;
+    unit_jobs.lease_ms = 900;
+    start_engine(c);
+    one_kind("long", waits_long, 5, 20);
+    for (int i = 0; i < MANY; i++)
+        CHECK(add_job(c, "long", NULL, NULL, 0) == SL_OK);
+    CHECK(store_commit(c) == SL_OK);
+    CHECK(wait_running(c, MANY));
+    call_sleep(c, 1500);
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'running' and attempts = 1 and lease_until > {{now}}"),
+              MANY);
+    CHECK_INT(N(c, "select count(*) from sl_job_runs"), 0);
+    DO(c, "update sl_jobs set owner = 'other', attempts = attempts + 1, lease_until = {{now}} + 60000000 where state = "
+          "'running'"); /* and lost ones are found */
+    for (int i = 0; i < 1500 && engine.running; i++)
+        call_sleep(c, 10);
+    CHECK_INT(engine.running, 0);
+}
+static void more_leases_than_one_statement_renews_are_kept(void **state)
+{
+    (void)state;
+    on_all(many_body);
+}
+
 static void insert_running(call *c, const char *id, int64_t attempts, int64_t max)
 {
     DO(c,
@@ -233,6 +261,7 @@ int main(void)
         cmocka_unit_test(a_lost_lease_has_no_effect_and_the_next_run_has_one),
         cmocka_unit_test(a_handler_whose_lease_is_gone_is_told),
         cmocka_unit_test(a_long_run_keeps_its_lease),
+        cmocka_unit_test(more_leases_than_one_statement_renews_are_kept),
         cmocka_unit_test(jobs_of_a_dead_replica_are_taken_back),
         cmocka_unit_test(a_lease_without_a_run_is_given_back),
         cmocka_unit_test(a_drain_ends_and_gives_back_what_did_not),
