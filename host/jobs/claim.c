@@ -186,6 +186,7 @@ static void run_new(const sl_value *v, struct slot *s)
     r->claimed_ns = r->renewed_ns = clock_monotonic();
     r->slot = s;
     s->claimed++;
+    s->taken++;
     engine.claimed++;
     if ((r->next = engine.runs)) r->next->prev = r;
     engine.runs = r;
@@ -204,7 +205,8 @@ static void take_rows(const sl_rows *rows)
 
 struct arm {
     struct slot *slot;
-    uint32_t limit, before;
+    uint32_t limit;
+    uint64_t before;
 };
 
 /* Kinds take turns: those that this claim serves go to the end of the list. */
@@ -224,7 +226,7 @@ static size_t pick_arms(struct arm arms[ARMS_MAX], uint32_t room)
             at = &s->next;
             continue;
         }
-        arms[n++] = (struct arm){ s, most < share ? most : share, s->claimed };
+        arms[n++] = (struct arm){ s, most < share ? most : share, s->taken };
         *at = s->next;
         s->next = NULL;
         *served_end = s;
@@ -266,9 +268,9 @@ static bool claim(call *c, uint32_t room)
     take_rows(rows);
     for (size_t i = 0; i < n; i++) {
         struct slot *s = arms[i].slot;
-        if (s->claimed - arms[i].before >= arms[i].limit)
+        if (s->taken - arms[i].before >= arms[i].limit)
             s->hot = true; /* there may be more */
-        else if (s->look_again && s->claimed > arms[i].before)
+        else if (s->look_again && s->taken > arms[i].before)
             engine.look = true; /* none: others hold them just now */
     }
     return true;

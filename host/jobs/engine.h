@@ -23,6 +23,7 @@ struct slot {
     struct kind_table *table;   /* of def */
     bool hot;                   /* it may have due jobs: claim */
     bool look_again;            /* once its due jobs are claimed: when is the next one due? */
+    uint64_t taken;             /* claimed ever: `claimed` also falls while a claim waits for its answer */
     uint32_t claimed;           /* leases of this process */
     uint64_t succeeded, failed, dead;
     int64_t next_tick; /* of a schedule; 0 = not known yet */

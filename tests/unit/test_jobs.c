@@ -352,6 +352,25 @@ static void a_run_ends_well_after_its_table_was_swapped(void **state)
     on_all(swap_body);
 }
 
+/* Runs that ended while a claim waited for its answer once made a full claim look like the last one. */
+static void backlog_body(call *c)
+{
+    runs = 0;
+    unit_jobs.poll_ms = 60000;
+    for (int i = 0; i < 1000; i++)
+        CHECK(add_job(c, "many", NULL, NULL, 0) == SL_OK);
+    CHECK(store_commit(c) == SL_OK);
+    start_engine(c);
+    one_kind("many", does_nothing, 0, 0);
+    CHECK(wait_for(c, 20000, 1000, "select count(*) from sl_job_runs where outcome = 'succeeded'"));
+    CHECK_INT(runs, 1000);
+}
+static void a_backlog_does_not_wait_for_the_poll(void **state)
+{
+    (void)state;
+    on_all(backlog_body);
+}
+
 /* ---- large payloads, old rows ---- */
 static void payload_body(call *c)
 {
@@ -421,6 +440,7 @@ int main(void)
         cmocka_unit_test(a_run_ends_well_after_its_table_was_swapped),
         cmocka_unit_test(payloads_larger_than_a_result_are_claimed_in_parts),
         cmocka_unit_test(old_history_and_dead_letters_are_swept),
+        cmocka_unit_test(a_backlog_does_not_wait_for_the_poll),
     };
     return cmocka_run_group_tests(tests, unit_setup, unit_teardown);
 }
