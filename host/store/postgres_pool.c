@@ -225,8 +225,7 @@ sl_err pg_pool_open(call *c, const struct store_config *cfg, char *why, size_t w
     pg_pool.open = pg_pool.fast = true;
     uv_timer_init(loop_uv(), &pg_pool.timer);
     uv_timer_start(&pg_pool.timer, on_tick, TICK_MS, TICK_MS);
-    static const sl_str ping = { "select 1", 8 };
-    static struct statement first = { .sql = ping, .reads = true };
+    static struct statement first = { .sql = { "select 1", 8 }, .reads = true };
     struct pg_op op = { .c = c, .kind = PG_READ, .note = pg_note(&first) };
     sl_err e = pg_pool_run(&op); /* waits until connect_ms, like any call */
     if (!e) return SL_OK;
