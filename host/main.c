@@ -482,6 +482,11 @@ int main(int argc, char **argv)
 {
     buf out, errors;
     int code = EXIT_CONFIG;
+    if (argc == 3 && strcmp(argv[1], PROBE_OPTION) == 0) {
+        static const struct config none;
+        modules_setup(&none, &hooks, NULL, environ);
+        probe_main(argv[2]);
+    }
     host.began = clock_monotonic();
     buf_init(&out, ERRORS_MAX);
     buf_init(&errors, ERRORS_MAX);

@@ -169,6 +169,10 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size);
 sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *why, size_t why_size);
 void modules_stop(call *c, uint32_t drain_ms); /* [S] reverse order: drain, stop, destroy, unload */
 void modules_close(void);
+/* What `appserver --probe FILE` does, after modules_setup: the loader starts itself like that to look into a plugin
+ * from a process without threads. Writes to descriptor 3 and ends the process. */
+#define PROBE_OPTION "--probe"
+_Noreturn void probe_main(const char *path);
 void module_slow(const char *module, const char *name, uint64_t held_ms, bool over); /* a loop_slow_fn */
 /* An entry read off a started module stays valid while its generation is pinned. module_invoke pins for its own time;
  * who keeps an entry across a wait before or after that pins it too. Never blocks; unpin never frees at once. */
@@ -190,10 +194,11 @@ sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* 
 
 /* ---- changes while the server runs: reload.c, reconfigure.c ---- */
 enum module_action { MODULE_RELOAD, MODULE_ENABLE, MODULE_DISABLE, MODULE_UNLOAD };
-/* [S] One at a time. SL_OK: done, or nothing to do; SL_ECONFLICT: not possible now; SL_EBUSY: another change is under way;
- * SL_EINVAL: the new generation is not good, the old one serves on. m->last says it in words. A change that began goes on
- * when the caller leaves. */
+/* [S] One at a time. SL_OK: done, or nothing to do; SL_ECONFLICT: not possible now; SL_EBUSY: another change is under
+ * way; SL_EINVAL: the new generation is not good, the old one serves on. m->last says it in words. A change that began
+ * goes on when the caller leaves. */
 sl_err module_change(call *c, struct module *m, enum module_action action, struct module_change *out);
-/* [S] While m hands its state over a new call waits here. SL_EUNAVAIL: too many wait. Afterwards look the entry up again. */
+/* [S] While m hands its state over a new call waits here. SL_EUNAVAIL: too many wait. Afterwards look the entry up
+ * again. */
 sl_err module_hold_wait(call *c, struct module *m);
 #endif

@@ -5,11 +5,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,15 +66,51 @@ static void child_open(struct generation *g, buf *out)
     buf_add_char(out, '}');
 }
 
+static _Noreturn void report(struct generation *g)
+{
+    buf out;
+    buf_init(&out, PROBE_MAX);
+    child_open(g, &out);
+    for (size_t done = 0; done < out.n;) {
+        ssize_t n = write(PROBE_FD, out.p + done, out.n - done);
+        if (n <= 0 && errno != EINTR) _exit(1);
+        if (n > 0) done += (size_t)n;
+    }
+    _exit(0);
+}
+
+/* The process has threads once it serves, and a fork may catch one of them holding a lock (the loader's, the
+ * allocator's) that nobody in the child will ever release: then the child must start afresh before it does anything. */
+static bool has_threads(void)
+{
+    struct stat st;
+    return stat("/proc/self/task", &st) != 0 || st.st_nlink > 3; /* a link for ".", ".." and each thread */
+}
+
+static _Noreturn void start_afresh(const char *path)
+{
+    char name[] = "appserver", option[] = PROBE_OPTION, file[PATH_MAX];
+    char *args[] = { name, option, file, NULL }, *env[] = { NULL };
+    snprintf(file, sizeof file, "%s", path);
+    execve("/proc/self/exe", args, env);
+    _exit(1);
+}
+
+_Noreturn void probe_main(const char *path)
+{
+    struct generation *g = generation_new(module_new(SL("probed")));
+    g->path = arena_cstr(g->arena, sl_cstr(path));
+    report(g);
+}
+
 /* Nothing of the server is left within the plugin's reach: no descriptor, no handler, no core file. */
-static _Noreturn void child_main(struct generation *g, int fd)
+static _Noreturn void child_main(struct generation *g, int fd, bool afresh)
 {
     static const int signals[] = {
         SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT
     }; /* a sanitizer catches these */
     struct rlimit none = { 0, 0 };
     sigset_t all;
-    buf out;
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         signal(signals[i], SIG_DFL);
     sigemptyset(&all);
@@ -82,14 +120,8 @@ static _Noreturn void child_main(struct generation *g, int fd)
     int null = open("/dev/null", O_RDWR);
     if (dup2(fd, PROBE_FD) != PROBE_FD || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0) _exit(1);
     syscall(SYS_close_range, PROBE_FD + 1, ~0u, 0);
-    buf_init(&out, PROBE_MAX);
-    child_open(g, &out);
-    for (size_t done = 0; done < out.n;) {
-        ssize_t n = write(PROBE_FD, out.p + done, out.n - done);
-        if (n <= 0 && errno != EINTR) _exit(1);
-        if (n > 0) done += (size_t)n;
-    }
-    _exit(0);
+    if (afresh) start_afresh(g->path);
+    report(g);
 }
 
 /* ---- in the server ---- */
@@ -102,10 +134,11 @@ static bool child_start(struct child *c, struct probe *p)
         snprintf(p->why, sizeof p->why, "cannot be probed: pipe: %s", strerror(errno));
         return false;
     }
+    bool afresh = has_threads();
     sigfillset(&all); /* a signal caught in the child before it has reset them would end up in the server's loop */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     c->pid = fork();
-    if (c->pid == 0) child_main(p->g, ends[1]);
+    if (c->pid == 0) child_main(p->g, ends[1], afresh);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(ends[1]);
