@@ -190,10 +190,11 @@ sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* 
 
 /* ---- changes while the server runs: reload.c, reconfigure.c ---- */
 enum module_action { MODULE_RELOAD, MODULE_ENABLE, MODULE_DISABLE, MODULE_UNLOAD };
-/* [S] One at a time. SL_OK: done, or nothing to do; SL_ECONFLICT: not possible now; SL_EBUSY: another change is under way;
- * SL_EINVAL: the new generation is not good, the old one serves on. m->last says it in words. A change that began goes on
- * when the caller leaves. */
+/* [S] One at a time. SL_OK: done, or nothing to do; SL_ECONFLICT: not possible now; SL_EBUSY: another change is under
+ * way; SL_EINVAL: the new generation is not good, the old one serves on. m->last says it in words. A change that began
+ * goes on when the caller leaves. */
 sl_err module_change(call *c, struct module *m, enum module_action action, struct module_change *out);
-/* [S] While m hands its state over a new call waits here. SL_EUNAVAIL: too many wait. Afterwards look the entry up again. */
+/* [S] While m hands its state over a new call waits here. SL_EUNAVAIL: too many wait. Afterwards look the entry up
+ * again. */
 sl_err module_hold_wait(call *c, struct module *m);
 #endif
