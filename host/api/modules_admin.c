@@ -3,7 +3,6 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "http/http.h"
 #include <service_layer/json.h>
 #include <stdlib.h>
 
@@ -61,12 +60,13 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("last_change", "\"type\":[\"object\",\"null\"]", "The last change: " CHANGE_DOC),            \
               SL_REQUIRED("last_unload", "\"type\":[\"object\",\"null\"]", "The last generation that left."))
 #define CHANGE_DOC "action, outcome in words, and where the time went, in microseconds."
-#define MODULES SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
-#define DRY_RUN SL_OBJECT(SL_OPTIONAL("dry_run", SL_BOOLEAN, "Only say what would be done."))
+#define MODULES    SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
+#define DRY_RUN    SL_OBJECT(SL_OPTIONAL("dry_run", SL_BOOLEAN, "Only say what would be done."))
 #define PLAN                                                                                                           \
-    SL_OBJECT(SL_REQUIRED("dry_run", "\"type\":\"boolean\"", "Nothing was done."),                                     \
-              SL_REQUIRED("changes", "\"type\":\"array\"", "Module, action and outcome of each."),                     \
-              SL_REQUIRED("restart_needed", "\"type\":\"array\"", "Settings that changed and are read at the start only."))
+    SL_OBJECT(                                                                                                         \
+        SL_REQUIRED("dry_run", "\"type\":\"boolean\"", "Nothing was done."),                                           \
+        SL_REQUIRED("changes", "\"type\":\"array\"", "Module, action and outcome of each."),                           \
+        SL_REQUIRED("restart_needed", "\"type\":\"array\"", "Settings that changed and are read at the start only."))
 
 /* ---- one module as JSON ---- */
 static sl_str etag(sl_call *c, const struct module *m)
@@ -85,11 +85,14 @@ static void add_time(sl_json *j, const char *name, int64_t us)
 static void add_generation(sl_json *j, const struct generation *g)
 {
     static const char *const policies[] = { "allow", "pin", "isolate", "refuse" };
+    uint32_t calls = 0;
+    for (size_t i = 0; i < g->n_entries; i++)
+        calls += g->entries[i].inflight;
     sl_json_open(j, NULL, '{');
     sl_json_int(j, "number", g->number);
     sl_json_text(j, "state", sl_cstr(generation_state_name(g->state)));
     sl_json_text(j, "version", sl_cstr(g->spec.version));
-    sl_json_int(j, "calls", g->calls);
+    sl_json_int(j, "calls", calls);
     sl_json_int(j, "done", (int64_t)g->done);
     sl_json_int(j, "failed", (int64_t)g->failed);
     add_time(j, "loaded_at", g->loaded_at);
@@ -219,7 +222,8 @@ static sl_err change(sl_call *c, enum module_action action, const char *name)
         return sl_problem(c, 412, "module_changed", "The module changed since you read its state; read it again.");
     }
     sl_err e = module_change((call *)c, m, action, &done);
-    audit(c, name, sl_cstr(m->name), e == SL_ECANCEL || e == SL_ETIME ? "under way; nobody waits for it" : done.outcome);
+    audit(c, name, sl_cstr(m->name),
+          e == SL_ECANCEL || e == SL_ETIME ? "under way; nobody waits for it" : done.outcome);
     if (e == SL_EBUSY) return sl_problem(c, 409, "modules_busy", "Another change of modules is under way; try again.");
     if (e == SL_ECONFLICT) return sl_problem(c, 409, "module_state", done.outcome);
     if (e == SL_EINVAL) return sl_problem(c, 422, "module_refused", done.outcome);
@@ -237,10 +241,12 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "GET /admin/modules/{name}", get_module, .scope = "admin", .out = MODULE,
       .doc = "One module: generations, calls in flight, findings, how the last change went." },
     { SL_ROUTE, "POST /admin/modules/{name}/reload", reload, .scope = "admin", .out = MODULE, .deadline_ms = CHANGE_MS,
-      .doc = "Replace the plugin by what its file holds now, while requests flow. Answers when the new generation serves." },
+      .doc = "Replace the plugin by what its file holds now, while requests flow. Answers when the new generation "
+             "serves." },
     { SL_ROUTE, "POST /admin/modules/{name}/enable", enable, .scope = "admin", .out = MODULE, .deadline_ms = CHANGE_MS,
       .doc = "Load and start a module that does not run." },
-    { SL_ROUTE, "POST /admin/modules/{name}/disable", disable, .scope = "admin", .out = MODULE, .deadline_ms = CHANGE_MS,
+    { SL_ROUTE, "POST /admin/modules/{name}/disable", disable, .scope = "admin", .out = MODULE,
+      .deadline_ms = CHANGE_MS,
       .doc = "Stop a module until the server starts again or it is enabled; its routes answer 503." },
     { SL_ROUTE, "POST /admin/modules/{name}/unload", unload, .scope = "admin", .out = MODULE, .deadline_ms = CHANGE_MS,
       .doc = "The same, but its routes are gone: 404." },

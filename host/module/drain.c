@@ -1,5 +1,5 @@
-/* drain.c - the way out of a generation: its calls end or are cancelled, it stops, its library is closed, and that it is
- * gone is proven. What cannot leave is parked and shown; this always ends, and nothing is unmapped under a call. */
+/* drain.c - the way out of a generation: its calls end or are cancelled, it stops, its library is closed, and that it
+ * is gone is proven. What cannot leave is parked and shown; this always ends, and nothing is unmapped under a call. */
 #include "module/private.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -8,8 +8,8 @@
 enum { CANCEL_MS = 2000, STOP_MS = 10000, WARM_STEP_MS = 50, HEALTH_EVERY = 20, PARKED_MS = 500, CLOSE_MS = 8000 };
 enum { BAD_CALLS = 10, SICK_TWICE = 2 };
 static struct {
-    unsigned running; /* fibers of generations on their way out */
-    bool closing;     /* the server stops */
+    unsigned running;        /* fibers of generations on their way out */
+    bool closing;            /* the server stops */
     struct generation *left; /* still in use when the process ends */
 } drains;
 
@@ -108,8 +108,8 @@ static void unload(call *c, struct generation *g, int64_t began, int64_t drained
     }
     set_state(g, proven ? GENERATION_GONE : closes ? GENERATION_STUCK : GENERATION_KEPT);
     report(g, began, drained, proven,
-           proven  ? "unloaded: in neither /proc/self/maps nor the dynamic linker's list"
-           : closes ? "stopped and closed, but its library stays mapped: see the findings on its file"
+           proven    ? "unloaded: in neither /proc/self/maps nor the dynamic linker's list"
+           : closes  ? "stopped and closed, but its library stays mapped: see the findings on its file"
            : g->keep ? "stopped; its library is kept for ever, as the findings on its file say"
                      : "stopped; this build does not unload libraries");
     if (m->staged == g) { /* disabled: the table stays, to answer 503 */

@@ -41,10 +41,10 @@ bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size
 void generation_unload(struct generation *g);
 /* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
 bool generation_mapped(const struct generation *g);
-uint64_t generation_size(const struct generation *g); /* bytes of its library in memory */
+uint64_t generation_size(const struct generation *g);   /* bytes of its library in memory */
 bool generation_can_unload(const struct generation *g); /* false: linked in, to be kept, or a build with sanitizers */
-void generation_free(struct generation *g); /* calls must be 0; unloads, frees all */
-void load_close(void);                      /* remove the private directory */
+void generation_free(struct generation *g);             /* calls must be 0; unloads, frees all */
+void load_close(void);                                  /* remove the private directory */
 
 /* ---- probe.c: opens plugins in short-lived children ---- */
 struct probe {
@@ -131,8 +131,8 @@ void hold_begin(struct module *m);
 uint32_t hold_release(struct module *m); /* returns how many calls waited in all */
 
 /* ---- stage.c: a new generation while the server runs ---- */
-/* [S] Read, check, probe, and with `start` open, create and start a generation of m beside the one that serves, configured
- * by cfg. NULL: why. */
+/* [S] Read, check, probe, and with `start` open, create and start a generation of m beside the one that serves,
+ * configured by cfg. NULL: why. */
 struct generation *stage(call *c, struct module *m, const struct config *cfg, bool start, struct module_change *change,
                          char *why, size_t why_size);
 sl_err stage_start(call *c, struct generation *g, char *why, size_t why_size); /* [S] the second half of it */
@@ -141,17 +141,18 @@ void stage_drop(struct generation *g); /* it never served: destroyed and freed, 
 /* ---- drain.c: the way out of a generation ---- */
 /* [S] Wait until no call is in g, cancelling them after ms and giving up a while later. */
 bool generation_drain(call *c, struct generation *g, uint32_t ms);
-void generation_retire(struct generation *g, uint32_t warm_ms); /* in the background, reported by log, metric and m->left */
+void generation_retire(struct generation *g,
+                       uint32_t warm_ms); /* in the background, reported by log, metric and m->left */
 size_t generations_old(const struct module *m, bool for_ever); /* draining or warm; for_ever: those that never leave */
-void drain_close(call *c);                                      /* [S] at the end of the server */
-void drain_free(struct module *m);                              /* what is left in its lists */
+void drain_close(call *c);                                     /* [S] at the end of the server */
+void drain_free(struct module *m);                             /* what is left in its lists */
 
 /* ---- reload.c ---- */
 bool module_lock(void); /* one change at a time; false: another is under way */
 void module_unlock(void);
-void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_ms); /* [S] */
+void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_ms);  /* [S] */
 void reload_back(call *c, struct module *m, struct generation *old, const char *why); /* [S] old serves again */
-void reload_close(call *c); /* [S] waits for a change under way; none can begin after it */
+void reload_close(call *c);   /* [S] waits for a change under way; none can begin after it */
 void module_dependents(void); /* who needs what is not started waits; who waited for what is started serves */
 
 /* ---- lifecycle.c ---- */

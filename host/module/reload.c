@@ -115,15 +115,17 @@ static bool may_be_replaced(const struct module *m, char *why, size_t why_size)
 {
     size_t parked = generations_old(m, true), leaving = generations_old(m, false);
     if (m->current && m->current->keep)
-        snprintf(why, why_size,
-                 "it is loaded for ever, as the findings on its file say: restart the server, or give it a process of its "
-                 "own (plugins.%s.isolation: process)",
-                 m->name);
+        snprintf(
+            why, why_size,
+            "it is loaded for ever, as the findings on its file say: restart the server, or give it a process of its "
+            "own (plugins.%s.isolation: process)",
+            m->name);
     else if (parked >= (size_t)module_cfg->parked_max && parked)
-        snprintf(why, why_size,
-                 "%zu old generations of it could not be unloaded (modules.parked_max is %lld): restart the server, or give "
-                 "it a process of its own (plugins.%s.isolation: process)",
-                 parked, (long long)module_cfg->parked_max, m->name);
+        snprintf(
+            why, why_size,
+            "%zu old generations of it could not be unloaded (modules.parked_max is %lld): restart the server, or give "
+            "it a process of its own (plugins.%s.isolation: process)",
+            parked, (long long)module_cfg->parked_max, m->name);
     else if (leaving >= DRAINING_MAX)
         snprintf(why, why_size, "%zu old generations of it are still draining: try again later", leaving);
     else
@@ -202,14 +204,17 @@ static sl_err take_down(call *c, struct module *m, bool keep_table, char *why, s
         o->hurry = true;
     m->enabled = false;
     m->status = keep_table ? MODULE_DISABLED : MODULE_STOPPED;
-    snprintf(m->error, sizeof m->error, "%s", keep_table ? "disabled by an administrator" : "unloaded by an administrator");
+    snprintf(m->error, sizeof m->error, "%s",
+             keep_table ? "disabled by an administrator" : "unloaded by an administrator");
     m->edition++;
     m->stopped_at = clock_now();
     m->current = NULL;
     m->config = NULL;
     struct generation *table = m->staged;
-    if (g) m->staged = keep_table ? g : NULL;
-    else if (!keep_table) m->staged = NULL;
+    if (g)
+        m->staged = keep_table ? g : NULL;
+    else if (!keep_table)
+        m->staged = NULL;
     if (g) generation_retire(g, 0);
     module_dependents();
     tell_jobs_and_bus(c);
@@ -254,7 +259,9 @@ static void describe(struct change *k, const char *why)
         snprintf(out, size, "generation %u serves already", d->to);
     else if (d->to && d->from)
         snprintf(out, size, "generation %u serves, generation %u %s", d->to, d->from,
-                 d->hand_over_us ? "handed its state over and leaves" : module_cfg->rollback_ms ? "is kept warm" : "leaves");
+                 d->hand_over_us           ? "handed its state over and leaves"
+                 : module_cfg->rollback_ms ? "is kept warm"
+                                           : "leaves");
     else if (d->to)
         snprintf(out, size, "generation %u serves", d->to);
     else if (d->from)
@@ -290,8 +297,10 @@ static void work(call *c)
            LOG_I("start_us", k->done.start_us), LOG_I("swap_us", k->done.swap_us), LOG_I("held", k->done.held));
     module_unlock();
     k->worker = NULL;
-    if (k->asker) call_wake(k->asker, SL_OK);
-    else free(k);
+    if (k->asker)
+        call_wake(k->asker, SL_OK);
+    else
+        free(k);
 }
 
 static void work_init(call *c, void *arg)

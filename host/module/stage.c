@@ -1,4 +1,5 @@
-/* stage.c - makes a new generation of a module while the server runs: read, checked, probed, opened, created, started. */
+/* stage.c - makes a new generation of a module while the server runs: read, checked, probed, opened, created, started.
+ */
 #include "module/private.h"
 #include "base/clock.h"
 #include "base/log.h"

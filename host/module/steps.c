@@ -106,7 +106,8 @@ static sl_err run_step(call *c, struct generation *g, enum step step, uint32_t m
     if (!r) abort();
     buf_init(&r->state, STATE_MAX);
     r->facts[0] = (sl_pair){ SL("reason"), sl_cstr(step_names[step]) };
-    r->facts[1] = (sl_pair){ SL("state_version"), sl_lit(r->version, (size_t)snprintf(r->version, sizeof r->version, "%u", version)) };
+    r->facts[1] = (sl_pair){ SL("state_version"),
+                             sl_lit(r->version, (size_t)snprintf(r->version, sizeof r->version, "%u", version)) };
     r->capture.facts = r->facts;
     r->capture.n_facts = step == STEP_LOAD ? 2 : 1;
     if (step == STEP_LOAD) {
