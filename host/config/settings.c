@@ -195,7 +195,8 @@ const struct setting settings[] = {
     { "modules.drain", SET_DURATION, PUB(module_drain_ms), "20s", .min = 0, .max = HOUR,
       .doc = "Calls of a replaced or disabled plugin may run on this long before they are cancelled." },
     { "modules.hold", SET_DURATION, PUB(module_hold_ms), "5s", .min = 10, .max = 10 * MINUTE,
-      .doc = "A hand-over of state: for the old calls to end, and for `save` and `load` each. New calls wait meanwhile." },
+      .doc =
+          "A hand-over of state: for the old calls to end, and for `save` and `load` each. New calls wait meanwhile." },
     { "modules.hold_queue", SET_INT, PUB(hold_queue), "10000", .min = 0, .max = 1000000,
       .doc = "Calls that may wait for a hand-over; more are answered 503." },
     { "modules.rollback_window", SET_DURATION, PUB(rollback_ms), "60s", .min = 0, .max = DAY,

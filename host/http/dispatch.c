@@ -202,7 +202,8 @@ static void start_over(call *c, struct request *rq)
     rq->entry = NULL;
     sl_err e = module_hold_wait(c, m);
     if (e == SL_EUNAVAIL)
-        set_problem(rq, 503, "overloaded", SL("The service is being replaced and too many requests wait for it; try again shortly."));
+        set_problem(rq, 503, "overloaded",
+                    SL("The service is being replaced and too many requests wait for it; try again shortly."));
     if (e || !prepare(rq)) {
         finish(c, rq, e && e != SL_EUNAVAIL ? e : SL_EREPLIED);
         return;

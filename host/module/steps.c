@@ -110,7 +110,7 @@ static sl_err run_step(call *c, struct generation *g, enum step step, uint32_t m
                              sl_lit(r->version, (size_t)snprintf(r->version, sizeof r->version, "%u", version)) };
     r->capture.facts = r->facts;
     r->capture.n_facts = step == STEP_LOAD ? 2 : 1;
-    if (step == STEP_LOAD) {
+    if (step == STEP_LOAD && state) {
         buf_add_str(&r->state, buf_str(state));
         r->capture.body = buf_str(&r->state);
     }
@@ -120,7 +120,7 @@ static sl_err run_step(call *c, struct generation *g, enum step step, uint32_t m
     g->calls++;
     if (!call_start(g->stack_kib, ms, step_init, r, step_body)) {
         g->calls--;
-        free(r);
+        running_free(r);
         snprintf(why, why_size, "%s: too many calls at once", step_names[step]);
         return SL_EBUSY;
     }
@@ -134,7 +134,7 @@ static sl_err run_step(call *c, struct generation *g, enum step step, uint32_t m
     }
     result = r->result;
     if (result) snprintf(why, why_size, "%s", r->why);
-    if (!result && step == STEP_SAVE) buf_add_str(state, buf_str(&r->state));
+    if (!result && step == STEP_SAVE && state) buf_add_str(state, buf_str(&r->state));
     running_free(r);
     return result;
 }
