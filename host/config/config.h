@@ -3,7 +3,7 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-/* isolation: "none" (in this process) or "process". config: as the file has it, NULL = none. lines: key -> line in the
+/* isolation: "none" (in this process). config: as the file has it, NULL = none. lines: key -> line in the
  * file. */
 struct plugin_config {
     char *name;
