@@ -55,7 +55,7 @@ help: ## list the targets
 
 # A fresh machine has no pkg-config when make first reads this file: packages first, then make again for the rest.
 build: deps ## build ./appserver and its plugins
-	@$(SUBMAKE) compile
+	+@$(SUBMAKE) compile
 compile: $(APPSERVER) $(PLUGIN_SO)
 
 # Root is asked for only when a package is missing.
@@ -108,21 +108,21 @@ unit: $(UNIT)
 	$(Q)tests/unit/run $(UNIT)
 
 test: test-deps ## install what is missing, build, run every test (T=pattern picks)
-	@$(SUBMAKE) compile test-plugins unit
+	+@$(SUBMAKE) compile test-plugins unit
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
 
 test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged is still there
-	@$(SUBMAKE) compile test-plugins
+	+@$(SUBMAKE) compile test-plugins
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
 bench: test-deps ## ratios against nginx, sqlite3 and pgbench in one run
-	@$(SUBMAKE) compile test-plugins
+	+@$(SUBMAKE) compile test-plugins
 	@$(call install_missing,$(BENCH_PACKAGES))
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run
 
 fuzz: deps ## each libFuzzer target for FUZZ_SECONDS=10 (T=pattern picks)
 	@$(call install_missing,$(FUZZ_PACKAGES))
-	@$(SUBMAKE) SAN=fuzz CC=clang run-fuzz
+	+@$(SUBMAKE) SAN=fuzz CC=clang run-fuzz
 run-fuzz: $(FUZZ)
 	$(Q)tests/fuzz/run $(if $(T),$(filter %$(T),$(FUZZ)),$(FUZZ))
 $(OUT)/fuzz/%: tests/fuzz/%.c $(OUT)/libhost.a
