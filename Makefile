@@ -16,8 +16,8 @@ SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS))
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
   libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
-  postgresql pgbouncer openssl g++ procps
-BENCH_PACKAGES := nginx-light wrk sqlite3
+  postgresql pgbouncer openssl g++ procps wrk
+BENCH_PACKAGES := nginx-light sqlite3
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 
