@@ -1,5 +1,6 @@
 """server.py - starts an appserver for a test on a free loopback port and talks to it."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -74,6 +75,28 @@ class Server:
     def log(self):
         with open(self.log_path, errors="replace") as f:
             return f.read()
+
+    def said(self, *parts, seconds=15):
+        """The first log line that holds all parts; lines are written a moment after the answer they belong to."""
+        end = time.monotonic() + seconds
+        while True:
+            for line in self.log.splitlines():
+                if all(part in line for part in parts):
+                    return line
+            if time.monotonic() > end:
+                raise AssertionError(f"no log line with {parts} after {seconds} s:\n{self.log[-4000:]}")
+            time.sleep(0.02)
+
+    def under_way(self, n, seconds=15):
+        """Waits until n requests besides its own are being served."""
+        end = time.monotonic() + seconds
+        while True:
+            text = self.get("/metrics", token=None).text
+            found = int(float(re.search(r"^http_requests_in_flight (\S+)$", text, re.M).group(1))) - 1
+            if found >= n:
+                return
+            assert time.monotonic() < end, f"{found} of {n} requests under way after {seconds} s"
+            time.sleep(0.01)
 
     def request(self, method, path, token=TOKEN, tenant=None, headers=None, timeout=30, **more):
         headers = dict(headers or {})
