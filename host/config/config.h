@@ -26,6 +26,9 @@ struct config {
     sl_str tls_cert, tls_key;
     int64_t max_connections, max_header_bytes, max_headers, max_body, max_inflight;
     int64_t header_ms, body_ms, idle_ms, write_ms, deadline_ms, drain_ms, body_min_rate;
+    sl_str token_rate, address_rate, tenant_rate;
+    struct str_list tenant_rates;
+    int64_t tenant_inflight, tenant_daily, max_waiting;
     bool reuse_port, require_tenant;
     sl_str default_tenant;
     int64_t page_default, page_max, idempotency_ms;
