@@ -45,9 +45,10 @@ struct config {
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
     struct plugin_config *plugins; /* as configured, in file order */
-    /* jobs, outbound */
+    /* jobs, bus, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
         job_backoff_max_ms, job_history_ms;
+    int64_t bus_retention_ms, bus_max_streams, bus_heartbeat_ms;
     bool outbound_allow_private;
     struct str_list outbound_allow;
     int64_t outbound_max_total, outbound_max_per_host, outbound_timeout_ms, outbound_max_bytes;

@@ -62,4 +62,5 @@ struct identity {
     bool all_tenants;
 };
 const struct identity *http_identity(const call *c);
+const json_t *http_body(const call *c); /* the checked body of this request, borrowed; NULL = none */
 #endif
