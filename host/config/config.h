@@ -3,7 +3,7 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-/* isolation: "none" (in this process) or "process". config: as the file has it, NULL = none. lines: key -> line in the
+/* isolation: "none" (in this process). config: as the file has it, NULL = none. lines: key -> line in the
  * file. */
 struct plugin_config {
     char *name;
@@ -57,7 +57,9 @@ struct config {
 };
 
 /* Everything wrong is gathered, one line each ("configs/config.yaml:12: server.prot: unknown key, did you mean
- * `port`?"); the result is NULL then. argv flags win over the environment, that over the file, that over defaults. */
+ * `port`?"); the result is NULL then, but
+ * for -check, which goes on to what the plugins say. argv flags win over the environment, that over the file, that over
+ * defaults. */
 struct config *config_load(int argc, char **argv, char **env, buf *errors);
 /* The configuration of one plugin against its schema: defaults, then file, then the environment variables that fields
  * name with "x-env" (and NAME_FILE). The result is owned by the caller; NULL: errors got lines with file and line. */

@@ -23,10 +23,13 @@ static void read_isolation(struct load *l, yaml_node_t *node, struct origin o, c
 {
     sl_str text = config_scalar(node);
     if (config_is_null(node)) return;
-    if (sl_given(text) && (sl_is(text, "none") || sl_is(text, "process")))
+    if (sl_given(text) &&
+        sl_is(text, "process")) /* better no start than a plugin that runs less apart than was asked */
+        config_complain(l, o, path, "this release runs plugins in the server itself only: must be none");
+    else if (sl_given(text) && sl_is(text, "none"))
         p->isolation = arena_cstr(l->cfg->pub.arena, text);
     else
-        config_complain(l, o, path, "must be one of none, process");
+        config_complain(l, o, path, "must be none");
 }
 
 static void read_grants(struct load *l, yaml_node_t *node, struct origin o, const char *path, struct plugin_config *p)

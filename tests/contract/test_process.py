@@ -44,6 +44,15 @@ def test_check_of_a_good_configuration():
     assert done.returncode == 0 and "good" in done.stdout, done.stderr
 
 
+def test_check_prints_errors_of_host_and_plugins_at_once(tmp_path):
+    config = tmp_path / "bad.yaml"
+    config.write_text("server:\n  prot: 1\nplugins:\n  oracle:\n    config:\n      max_attempts: 0\n")
+    done = run("-check", "-config", str(config))
+    assert done.returncode == 2
+    assert f"{config}:2: server.prot: unknown key, did you mean `port`?" in done.stderr
+    assert f"{config}:6: plugins.oracle.config.max_attempts" in done.stderr
+
+
 def test_store_that_cannot_be_opened_ends_with_1():
     done = run("-addr", "127.0.0.1:0", "-dsn", "sqlite:/nowhere/at/all.db", env={"SECRET_ENCRYPTION_KEY": "00" * 16})
     assert done.returncode == 1 and "/nowhere" in done.stderr
