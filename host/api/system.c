@@ -1,6 +1,7 @@
 /* system.c - the routes that show the server itself: health, readiness, metrics, status, version. */
 #include "api/api.h"
 #include "base/clock.h"
+#include "http/http.h"
 #include "net/server.h"
 #include "observe/metrics.h"
 #include "store/store.h"
@@ -205,6 +206,17 @@ static sl_err status(void *self, sl_call *c)
     return reply_buf(c, 200, SL("application/json"), &b);
 }
 
+static sl_err limits(void *self, sl_call *c)
+{
+    buf b;
+    (void)self;
+    buf_init(&b, BODY_MAX);
+    sl_err e = http_limits_write((call *)c, &b);
+    if (!e) return reply_buf(c, 200, SL("application/json"), &b);
+    buf_free(&b);
+    return e;
+}
+
 static sl_err version(void *self, sl_call *c)
 {
     (void)self;
@@ -224,6 +236,8 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "GET /metrics", metrics, .scope = "metrics", .doc = "Prometheus text format." },
     { SL_ROUTE, "GET /system/status", status, .scope = "system:read",
       .doc = "Modules, their state and their timings." },
+    { SL_ROUTE, "GET /system/limits", limits, .scope = "system:read",
+      .doc = "What applies to the caller: rates and what is left of them, calls at once, the tenant's day, sizes." },
     { SL_ROUTE, "GET /system/version", version, .doc = "Version of the server and of the plugin contract." },
 };
 SL_LINKED_PLUGIN(system_plugin, "system", .doc = "Health, metrics and status of the server.", SL_ENTRIES(entries));

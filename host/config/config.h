@@ -26,6 +26,9 @@ struct config {
     sl_str tls_cert, tls_key;
     int64_t max_connections, max_header_bytes, max_headers, max_body, max_inflight;
     int64_t header_ms, body_ms, idle_ms, write_ms, deadline_ms, drain_ms, body_min_rate;
+    sl_str token_rate, address_rate, tenant_rate;
+    struct str_list tenant_rates;
+    int64_t tenant_inflight, tenant_daily, max_waiting;
     bool reuse_port, require_tenant;
     sl_str default_tenant;
     int64_t page_default, page_max, idempotency_ms;
@@ -43,7 +46,6 @@ struct config {
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
     struct str_list findings, trusted_keys; /* "threads=refuse"; Ed25519 public keys as hex or base64 */
     sl_str signature_policy, check_plugin;  /* check_plugin: a file that the command line asks about */
-    bool watch_plugins;
     struct plugin_config *plugins; /* as configured, in file order */
     /* jobs, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
