@@ -260,7 +260,7 @@ const struct setting settings[] = {
     { "modules.parked_max", SET_INT, PUB(parked_max), "4", .min = 0, .max = 1000,
       .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
     { "modules.findings", SET_LIST, PUB(findings), "", .check = check_finding,
-      .doc = "What to do about a finding on a plugin's file, as CLASS=allow, pin, isolate or refuse; see reload.md." },
+      .doc = "What to do about a finding on a plugin's file, as CLASS=allow, pin, isolate or refuse; see loading.md." },
     { "modules.trusted_keys", SET_LIST, PUB(trusted_keys), "", .check = check_key,
       .doc = "Ed25519 public keys, hex or base64, whose signature FILE.so.sig makes a plugin trusted." },
     { "modules.signature_policy", SET_CHOICE, PUB(signature_policy), "warn", .choices = "off|warn|refuse",

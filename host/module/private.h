@@ -157,6 +157,8 @@ void stage_drop(struct generation *g); /* it never served: destroyed and freed, 
 bool generation_drain(call *c, struct generation *g, uint32_t ms);
 void generation_retire(struct generation *g,
                        uint32_t warm_ms); /* in the background, reported by log, metric and m->left */
+/* A disabled generation whose table nobody looks at any more: freed, or listed when its library stays. */
+void generation_discard(struct generation *g);
 size_t generations_old(const struct module *m, bool for_ever); /* draining or warm; for_ever: those that never leave */
 void drain_close(call *c);                                     /* [S] at the end of the server */
 void drain_free(struct module *m);                             /* what is left in its lists */

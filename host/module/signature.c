@@ -1,4 +1,4 @@
-/* signature.c - detached Ed25519 signatures of plugin files (RFC 8032), over the file's SHA-256. */
+/* signature.c - detached Ed25519 signatures of plugin files (RFC 8032), over the whole file. */
 #include "base/id.h"
 #include "module/private.h"
 #include <errno.h>
@@ -32,12 +32,11 @@ static bool read_signature(const char *path, unsigned char out[crypto_sign_BYTES
 
 bool signature_good(const char *path, const void *file, size_t size, char *why, size_t why_size)
 {
-    unsigned char signature[crypto_sign_BYTES], digest[crypto_hash_sha256_BYTES], key[crypto_sign_PUBLICKEYBYTES];
+    unsigned char signature[crypto_sign_BYTES], key[crypto_sign_PUBLICKEYBYTES];
     if (!read_signature(path, signature, why, why_size)) return false;
-    crypto_hash_sha256(digest, file, size);
     for (size_t i = 0; i < module_cfg->trusted_keys.n; i++)
         if (bytes_decode(module_cfg->trusted_keys.item[i], key, sizeof key) &&
-            crypto_sign_verify_detached(signature, digest, sizeof digest, key) == 0)
+            crypto_sign_verify_detached(signature, file, size, key) == 0)
             return true;
     snprintf(why, why_size,
              "its signature is of no trusted key, or the file was changed after it was signed: sign it again "

@@ -69,6 +69,17 @@ def settled(server, name, seconds=10):
         time.sleep(0.02)
 
 
+def module_when(server, name, is_so, seconds=20):
+    """The module as soon as it is so."""
+    end = time.monotonic() + seconds
+    while True:
+        module = server.admin("GET", f"/admin/modules/{name}").json()
+        if is_so(module):
+            return module
+        assert time.monotonic() < end, module
+        time.sleep(0.02)
+
+
 def many(server, name, times, spare=0.0, between=None):
     """Reloads it so often; returns the changes as the admin API tells them."""
     changes = []
