@@ -23,9 +23,9 @@ static void put_hex(char *out, const unsigned char *in, size_t n)
  * ids of one process increase; the rest is random. Random bytes are drawn in bulk: a system call per id would show. */
 void id_new(char out[ID_TEXT])
 {
-    static unsigned char pool[4096];
-    static size_t left;
-    static int64_t last;
+    static _Thread_local unsigned char pool[4096]; /* handlers on the thread pool make ids too */
+    static _Thread_local size_t left;
+    static _Thread_local int64_t last;
     unsigned char id[16];
     int64_t us = clock_now();
     int64_t tick = us / 1000 * 4096 + us % 1000 * 4096 / 1000; /* 1/4096 ms */

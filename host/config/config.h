@@ -3,7 +3,16 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-struct plugin_config { char *name; bool enabled, required; char *isolation; json_t *config; int line; struct plugin_config *next; };
+/* isolation: "none" (in this process) or "process". config: as the file has it, NULL = none. lines: key -> line in the file. */
+struct plugin_config {
+    char *name;
+    bool enabled, required;
+    char *isolation;
+    json_t *config;
+    int line;
+    struct plugin_config *next;
+    json_t *lines;
+};
 struct str_list { sl_str *item; size_t n; };
 struct config {
     arena *arena;                       /* owns all text here */
@@ -46,6 +55,10 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors);
 /* The configuration of one plugin against its schema: defaults, then file, then the environment variables that fields name
  * with "x-env" (and NAME_FILE). The result is owned by the caller; NULL: errors got lines with file and line. */
 json_t *config_for_plugin(const struct config *cfg, const char *plugin, const json_t *schema, char **env, buf *errors);
+/* The line of the file that sets `key` of a plugin's config (the plugin's own line for NULL), for messages; 0 = not in it. */
+int config_plugin_line(const struct config *cfg, const char *plugin, const char *key);
+/* A plugin's effective configuration as YAML for -print-config; what its schema marks writeOnly is shown as "***". */
+void config_print_plugin(const char *plugin, const json_t *schema, const json_t *config, buf *out);
 void config_print(const struct config *cfg, buf *out); /* effective, as YAML, secrets shown as "***" and their source */
 void config_usage(buf *out);                           /* flags and environment variables */
 void config_free(struct config *cfg);                  /* wipes secrets */

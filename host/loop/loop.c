@@ -20,8 +20,12 @@ uint64_t loop_now(void) { return uv_now(&loop.uv); }
 static void on_turn_end(uv_prepare_t *p)
 {
     (void)p;
-    /* Work may ask for more work; what it adds runs in the same turn. */
-    for (size_t i = 0; i < loop.n_work; i++) loop.work[i].fn(loop.work[i].arg);
+    /* Work may ask for more work, also for itself again: what it adds runs in the same turn. */
+    for (size_t i = 0; i < loop.n_work; i++) {
+        void (*fn)(void *arg) = loop.work[i].fn;
+        loop.work[i].fn = NULL;
+        fn(loop.work[i].arg);
+    }
     loop.n_work = 0;
     log_flush();
 }

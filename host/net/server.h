@@ -17,7 +17,10 @@ struct exchange {
     uint64_t started;            /* clock_monotonic() when its first byte came */
     size_t max_body;             /* on_head may lower or raise it */
     void *user;                  /* of the one who answers */
-    void (*on_gone)(exchange *x); /* set by the user: the client left before the answer was complete; no more calls then */
+    /* Set by the user, in on_head or later: the client left (or was cut off) before the answer was complete. The exchange is
+     * freed when it returns, so nothing may be called for it then or after. Without it an exchange that on_request handed over
+     * stays valid until exchange_reply, _end or _abort, which do nothing but free it; one that only on_head has seen does not. */
+    void (*on_gone)(exchange *x);
 };
 struct server_hooks {
     /* Head complete, body not read. May answer at once (then body is drained or the connection closed) or return. */
@@ -33,8 +36,8 @@ struct server_config {
     sl_str tls_cert, tls_key;    /* PEM files; both or neither */
     const sl_str *trusted_proxies; /* CIDR list: whose X-Forwarded-For/-Proto/-Host are believed */
     size_t n_trusted_proxies;
-    size_t max_connections, max_header_bytes, max_headers, max_body;
-    uint32_t header_ms, body_ms, idle_ms, write_ms; /* whole head; whole body; between requests; without write progress */
+    size_t max_connections, max_header_bytes, max_headers, max_body; /* the first three: 0 = none, 32 KiB, 100 */
+    uint32_t header_ms, body_ms, idle_ms, write_ms; /* whole head; whole body; between requests; without write progress; 0 = no limit */
     uint32_t body_min_rate;      /* bytes a second that a body must reach on average; 0 = none */
     bool reuse_port;
     const char *name;            /* Server header; NULL = none */
@@ -47,7 +50,7 @@ void server_drain(void);       /* close listeners; keep-alive connections end wi
 size_t server_connections(void);
 void server_close(void);       /* drop what is left */
 
-/* Answers. Content-Length, Date, Connection and (HEAD, 204, 304) bodies are the server's business. Copied before return. */
+/* Answers; the exchange is gone after exchange_reply, _end and _abort. Content-Length, Date, Connection and (HEAD, 204, 304) bodies are the server's business. Copied before return. */
 void exchange_reply(exchange *x, int status, const sl_pair *headers, size_t n, sl_str body);
 /* A body in pieces (chunked; closes for HTTP/1.0). exchange_write returns the bytes not yet sent; when that is over your taste
  * wait with exchange_wait [S] until it has fallen under 64 KiB. */
@@ -55,6 +58,7 @@ void exchange_start(exchange *x, int status, const sl_pair *headers, size_t n);
 size_t exchange_write(exchange *x, sl_str piece);
 sl_err exchange_wait(exchange *x, call *c);            /* [S] SL_ECANCEL: the client left */
 void exchange_end(exchange *x);
+void exchange_abort(exchange *x);                      /* a body that cannot be finished: the client sees that it was cut off */
 sl_str exchange_header(const exchange *x, const char *lower_name); /* absent if none */
 
 struct server_stats { size_t connections, idle; uint64_t accepted, refused, requests, timeouts, parse_errors, bytes_in, bytes_out; };

@@ -1,0 +1,219 @@
+/* discover.c - finds plugins in the configured directories, has them probed, checks their configuration, sorts them. */
+#include "module/private.h"
+#include "base/log.h"
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <unistd.h>
+
+enum { ERRORS_MAX = 64 * 1024 };
+static const char no_config[] = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{}}";
+
+/* The installation's own plugins lie beside the program, in its build tree or under its prefix: known by what the program's
+ * own path is, never by the current directory. */
+static const char *const own_dirs[] = { "plugins", "build/plugins", "../lib/service-layer/plugins" };
+
+static bool own_path(const char *below, char out[PATH_MAX])
+{
+    char exe[PATH_MAX], joined[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0) return false;
+    exe[n] = 0;
+    char *slash = strrchr(exe, '/');
+    if (!slash) return false;
+    *slash = 0;
+    n = snprintf(joined, sizeof joined, "%s/%s", exe, below);
+    return n > 0 && (size_t)n < sizeof joined && realpath(joined, out);
+}
+
+static bool is_own(const char *dir)
+{
+    char wanted[PATH_MAX], own[PATH_MAX];
+    if (!realpath(dir, wanted)) return false;
+    for (size_t i = 0; i < sizeof own_dirs / sizeof *own_dirs; i++)
+        if (own_path(own_dirs[i], own) && strcmp(own, wanted) == 0) return true;
+    return false;
+}
+
+static const struct plugin_config *configured(const char *name)
+{
+    for (const struct plugin_config *p = module_cfg->plugins; p; p = p->next)
+        if (strcmp(p->name, name) == 0) return p;
+    return NULL;
+}
+
+static void found(const char *dir, sl_str name, bool own)
+{
+    struct module *m = module_find(name);
+    if (m) {
+        log_warn("plugin found twice, the first is used", LOG_S("plugin", name), LOG_C("used", m->path), LOG_C("ignored", dir));
+        return;
+    }
+    m = module_new(name);
+    m->first_party = own;
+    m->path = (char *)(uintptr_t)arena_printf(m->arena, "%s/%s.so", dir, m->name).p;
+    m->configured = configured(m->name);
+    m->enabled = m->configured ? m->configured->enabled : own;
+    m->required = m->configured && m->configured->required;
+    if (!m->enabled) m->status = MODULE_DISABLED;
+}
+
+static int is_plugin_file(const struct dirent *d)
+{
+    sl_str name = sl_cstr(d->d_name);
+    return str_ends(name, ".so") && name_is_module(sl_lit(name.p, name.n - 3));
+}
+
+static void scan(const char *dir, bool own, bool must_exist, buf *errors)
+{
+    struct dirent **names = NULL;
+    int n = scandir(dir, &names, is_plugin_file, alphasort);
+    if (n < 0 && must_exist) buf_printf(errors, "plugin directory %.300s: %s\n", dir, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        if (i < MODULES_MAX / 2) found(dir, sl_lit(names[i]->d_name, strlen(names[i]->d_name) - 3), own);
+        free(names[i]);
+    }
+    free(names);
+}
+
+static void scan_all(buf *errors)
+{
+    char dir[PATH_MAX];
+    for (size_t i = 0; i < module_cfg->plugin_dirs.n; i++) {
+        sl_str d = module_cfg->plugin_dirs.item[i];
+        if (d.n == 0 || d.n >= sizeof dir) continue;
+        memcpy(dir, d.p, d.n);
+        dir[d.n] = 0;
+        scan(dir, is_own(dir), true, errors);
+    }
+    if (module_cfg->plugin_dirs.n > 0) return;
+    for (size_t i = 0; i < sizeof own_dirs / sizeof *own_dirs; i++)
+        if (own_path(own_dirs[i], dir)) scan(dir, true, false, errors);
+}
+
+/* Named in the configuration, but no file has that name. */
+static void add_missing(void)
+{
+    for (const struct plugin_config *p = module_cfg->plugins; p; p = p->next) {
+        struct module *m = module_find(sl_cstr(p->name));
+        if (m && !m->configured) m->configured = p; /* a module linked in */
+        if (m || !p->enabled) continue;
+        m = module_new(sl_cstr(p->name));
+        m->configured = p;
+        m->required = p->required;
+        module_fail(m, "%.200s:%d: plugins.%.64s: no file %.64s.so in the plugin directories", module_cfg->file.n ? arena_cstr(m->arena, module_cfg->file) : "configuration", p->line,
+                    p->name, p->name);
+    }
+}
+
+static void take_needs(struct module *m, size_t n)
+{
+    m->all_needs = arena_alloc(m->arena, (n + 1) * sizeof *m->all_needs);
+    m->needs = arena_alloc(m->arena, (n + 1) * sizeof *m->needs);
+}
+
+static void take_need(struct module *m, const char *id, uint32_t min, bool optional)
+{
+    struct need *need = &m->all_needs[m->n_all_needs++];
+    size_t plugins = 0;
+    snprintf(need->id, sizeof need->id, "%s", id);
+    need->min = min;
+    need->optional = optional;
+    while (m->needs[plugins]) plugins++;
+    if (!str_starts(sl_cstr(id), "sl.")) m->needs[plugins] = need->id;
+}
+
+static void take_linked(struct module *m)
+{
+    const sl_plugin *p = m->linked;
+    snprintf(m->version, sizeof m->version, "%s", p->version);
+    m->doc = arena_cstr(m->arena, sl_cstr(p->doc));
+    m->grants = arena_cstr(m->arena, sl_cstr(p->grants));
+    take_needs(m, p->n_needs);
+    for (uint32_t i = 0; i < p->n_needs; i++) take_need(m, p->needs[i].id, p->needs[i].min, p->needs[i].optional != 0);
+}
+
+static void take_seen(struct module *m, const json_t *seen)
+{
+    sl_str version = json_str(json_object_get(seen, "version"));
+    const json_t *needs = json_object_get(seen, "needs"), *need;
+    size_t i;
+    snprintf(m->version, sizeof m->version, "%.*s", STR_ARG(version));
+    m->doc = arena_cstr(m->arena, json_str(json_object_get(seen, "doc")));
+    m->grants = arena_cstr(m->arena, json_str(json_object_get(seen, "grants")));
+    take_needs(m, json_array_size(needs));
+    json_array_foreach(needs, i, need)
+    {
+        take_need(m, json_string_value(json_object_get(need, "id")), (uint32_t)json_integer_value(json_object_get(need, "min")),
+                  json_is_true(json_object_get(need, "optional")));
+    }
+    if (strcmp(json_string_value(json_object_get(seen, "name")), m->name) != 0)
+        module_fail(m, "%s names itself `%s`: file and plugin must have one name", m->path,
+                    json_string_value(json_object_get(seen, "name")));
+}
+
+/* The plugin's configuration against its schema; all findings go to errors, the first also to the module. */
+static void check_config(struct module *m, sl_str text, buf *errors)
+{
+    char why[256] = "";
+    buf own;
+    json_t *schema = module_hooks->schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why, sizeof why);
+    if (!schema) {
+        module_fail(m, "config schema: %s", why);
+        return;
+    }
+    buf_init(&own, ERRORS_MAX);
+    m->staged->config = config_for_plugin(module_cfg, m->name, schema, module_env, &own);
+    if (!m->staged->config) {
+        sl_str rest = buf_str(&own), line = rest;
+        str_split(&rest, '\n', &line);
+        module_fail(m, "%.*s", (int)(line.n < 400 ? line.n : 400), line.p);
+        while (str_split(&rest, '\n', &line))
+            if (line.n) buf_add_str(errors, line), buf_add_char(errors, '\n');
+    } else m->config = m->staged->config;
+    json_decref(schema);
+    buf_free(&own);
+}
+
+static void probe_found(buf *errors)
+{
+    struct probe probes[MODULES_MAX];
+    size_t n = 0;
+    char why[MODULE_WHY];
+    for (struct module *m = modules_first(); m; m = m->next) {
+        if (m->linked || m->broken || !m->enabled || n == MODULES_MAX) continue;
+        m->staged = generation_new(m);
+        if (generation_copy(m->staged, why, sizeof why)) probes[n++] = (struct probe){ .g = m->staged };
+        else module_fail(m, "%s", why);
+    }
+    probe_all(probes, n);
+    for (size_t i = 0; i < n; i++) {
+        struct module *m = probes[i].g->module;
+        if (!probes[i].seen) {
+            module_fail(m, "%s: %s", m->path, probes[i].why);
+            continue;
+        }
+        take_seen(m, probes[i].seen);
+        if (!m->broken) check_config(m, json_str(json_object_get(probes[i].seen, "config")), errors);
+        json_decref(probes[i].seen);
+    }
+}
+
+size_t modules_discover(buf *errors)
+{
+    size_t n = 0, before = errors->n;
+    scan_all(errors);
+    add_missing();
+    for (struct module *m = modules_first(); m; m = m->next) {
+        if (!m->linked) continue;
+        take_linked(m);
+        m->staged = generation_new(m);
+        check_config(m, sl_cstr(m->linked->config), errors);
+    }
+    probe_found(errors);
+    modules_set(modules_order(modules_first()));
+    for (struct module *m = modules_first(); m; m = m->next)
+        if (m->broken) buf_printf(errors, "plugin %s: %s\n", m->name, m->error);
+    for (size_t i = before; i < errors->n; i++) n += errors->p[i] == '\n';
+    return n;
+}

@@ -1,0 +1,199 @@
+/* lifecycle.c - starting, stopping and asking the health of modules. */
+#include "module/private.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/store.h"
+#include <limits.h>
+#include <unistd.h>
+
+enum { START_MS = 60000, STOP_MS = 10000, HEALTH_MS = 2000, CANCEL_MS = 2000, PATIENCE_MS = 20 };
+
+/* ---- migrations ---- */
+static bool exists(char out[PATH_MAX], const char *dir, size_t n, const char *below, const char *name)
+{
+    int length = snprintf(out, PATH_MAX, "%.*s%s/%s", (int)n, dir, below, name);
+    return length > 0 && length < PATH_MAX && access(out, R_OK | X_OK) == 0;
+}
+
+static bool migrations_of(const char *name, const char *plugin_path, char out[PATH_MAX])
+{
+    static const char *const beside[] = { "/migrations", "/../migrations", "/../share/service-layer/migrations" };
+    char exe[PATH_MAX];
+    for (size_t i = 0; i < module_cfg->migration_dirs.n; i++)
+        if (exists(out, module_cfg->migration_dirs.item[i].p, module_cfg->migration_dirs.item[i].n, "", name)) return true;
+    const char *slash = plugin_path ? strrchr(plugin_path, '/') : NULL;
+    if (slash && exists(out, plugin_path, (size_t)(slash - plugin_path), "/migrations", name)) return true;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    while (n > 0 && exe[n - 1] != '/') n--;
+    for (size_t i = 0; n > 1 && module_cfg->migration_dirs.n == 0 && i < sizeof beside / sizeof *beside; i++)
+        if (exists(out, exe, (size_t)n - 1, beside[i], name)) return true;
+    return false;
+}
+
+sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *why, size_t why_size)
+{
+    char dir[PATH_MAX];
+    unsigned applied = 0, pending = 0;
+    if (!migrations_of(name, plugin_path, dir)) return SL_OK;
+    struct migration_set set = { .module = name, .dir = dir };
+    sl_err e = store_migrate(c, &set, module_cfg->migrate || module_cfg->migrate_only, &applied, &pending, why, why_size);
+    if (e) return e;
+    if (applied) log_info("migrated", LOG_C("module", name), LOG_I("applied", applied));
+    if (!pending) return SL_OK;
+    snprintf(why, why_size, "%u migrations in %s are pending: start with -migrate, or run once with -migrate-only", pending, dir);
+    return SL_ESTATE;
+}
+
+/* ---- start ---- */
+static bool open_staged(struct module *m, char *why, size_t why_size)
+{
+    struct generation *g = m->staged;
+    bool opened = m->linked ? generation_linked(g, m->linked, why, why_size) : generation_open(g, why, why_size);
+    if (!opened || descriptor_clash(g, why, why_size)) return false;
+    tables_grant(g);
+    return true;
+}
+
+static void drop_staged(struct module *m)
+{
+    struct generation *g = m->staged;
+    m->staged = NULL;
+    m->config = NULL;
+    if (!g) return;
+    if (g->calls) { /* a step that never returned still runs its code */
+        m->parked++;
+        return;
+    }
+    if (g->created && g->life.destroy) g->life.destroy(g->self);
+    generation_free(g);
+}
+
+static sl_err run_start(call *c, struct module *m, char *why, size_t why_size)
+{
+    struct generation *g = m->staged;
+    sl_err e = generation_step(c, g, STEP_CREATE, START_MS, why, why_size);
+    if (e) return e;
+    g->created = true;
+    e = generation_step(c, g, STEP_START, START_MS, why, why_size);
+    if (!e) g->started = true;
+    return e;
+}
+
+sl_err module_start(call *c, struct module *m, bool migrate_only)
+{
+    char why[MODULE_WHY] = "";
+    int64_t began = clock_monotonic();
+    m->status = MODULE_STARTING;
+    m->error[0] = 0;
+    sl_err e = open_staged(m, why, sizeof why) ? SL_OK : SL_EINVAL;
+    if (!e) e = module_migrate(c, m->name, m->path, why, sizeof why);
+    if (!e && !migrate_only) e = run_start(c, m, why, sizeof why);
+    if (e || migrate_only) {
+        if (e) module_fail(m, "%s", why);
+        drop_staged(m);
+        return e;
+    }
+    m->current = m->staged;
+    m->staged = NULL;
+    m->current->draining = false;
+    m->status = MODULE_STARTED;
+    m->started_at = clock_now();
+    m->start_us = (clock_monotonic() - began) / 1000;
+    if (!m->linked)
+        log_info("module started", LOG_C("module", m->name), LOG_C("version", m->version), LOG_I("us", m->start_us));
+    return SL_OK;
+}
+
+/* True when everything m needs is started; otherwise m waits. */
+static bool needs_started(struct module *m)
+{
+    for (size_t i = 0; i < m->n_all_needs; i++) {
+        const struct module *other = module_find(sl_cstr(m->all_needs[i].id));
+        if (!other || m->all_needs[i].optional || other->status == MODULE_STARTED) continue;
+        module_wait(m, other);
+        return false;
+    }
+    return true;
+}
+
+sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
+{
+    sl_err worst = SL_OK;
+    for (struct module *m = modules_first(); m; m = m->next) {
+        if (!m->enabled) continue;
+        sl_err e = SL_EINVAL;
+        if (!m->broken && (migrate_only || needs_started(m))) e = module_start(c, m, migrate_only);
+        if (!e) continue;
+        if (m->staged) drop_staged(m);
+        if ((m->required || migrate_only) && !worst) {
+            snprintf(why, why_size, "module %s%s: %s", m->name, m->required ? ", which is required" : "", m->error);
+            worst = e;
+        }
+    }
+    return worst || migrate_only ? worst : modules_publish(c);
+}
+
+/* ---- stop ---- */
+static void cancel_one(call *c, void *arg)
+{
+    if (c->generation == arg) call_cancel(c);
+}
+
+static bool drained(call *c, const struct generation *g, uint32_t ms)
+{
+    int64_t until = clock_monotonic() + (int64_t)ms * 1000000;
+    while (g->calls && clock_monotonic() < until) call_sleep(c, PATIENCE_MS);
+    return g->calls == 0;
+}
+
+void module_stop(call *c, struct module *m, uint32_t drain_ms)
+{
+    struct generation *g = m->current;
+    char why[MODULE_WHY] = "";
+    int64_t began = clock_monotonic();
+    if (!g) return;
+    m->status = MODULE_STOPPING;
+    g->draining = true;
+    if (!drained(c, g, drain_ms)) {
+        call_each(cancel_one, g);
+        if (!drained(c, g, CANCEL_MS)) {
+            log_error("module parked: calls do not end", LOG_C("module", m->name), LOG_I("calls", g->calls));
+            m->parked++;
+        }
+    }
+    if (!g->calls && generation_step(c, g, STEP_STOP, STOP_MS, why, sizeof why))
+        log_warn("module did not stop cleanly", LOG_C("module", m->name), LOG_C("error", why));
+    m->current = NULL;
+    m->config = NULL;
+    if (!g->calls) {
+        if (g->created && g->life.destroy) g->life.destroy(g->self);
+        generation_free(g);
+    }
+    m->status = MODULE_STOPPED;
+    m->stopped_at = clock_now();
+    m->stop_us = (clock_monotonic() - began) / 1000;
+}
+
+void modules_stop(call *c, uint32_t drain_ms)
+{
+    struct module *reverse[MODULES_MAX + 8];
+    size_t n = 0;
+    int64_t began = clock_monotonic();
+    for (struct module *m = modules_first(); m && n < sizeof reverse / sizeof *reverse; m = m->next) reverse[n++] = m;
+    while (n > 0) {
+        int64_t spent = (clock_monotonic() - began) / 1000000;
+        module_stop(c, reverse[--n], spent < drain_ms ? drain_ms - (uint32_t)spent : 0);
+    }
+}
+
+/* ---- health ---- */
+sl_err module_health(call *c, struct module *m, char *why, size_t why_size)
+{
+    why[0] = 0;
+    if (m->status != MODULE_STARTED || !m->current) {
+        snprintf(why, why_size, "%s%s%s", module_status_name(m->status), m->error[0] ? ": " : "", m->error);
+        return SL_EUNAVAIL;
+    }
+    uint32_t left = call_left(c);
+    return generation_step(c, m->current, STEP_HEALTH, left < HEALTH_MS ? left : HEALTH_MS, why, why_size);
+}

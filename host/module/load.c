@@ -1,0 +1,196 @@
+/* load.c - one generation of a plugin: file read once, private copy, dlopen, and the way back. */
+#include "module/private.h"
+#include "base/log.h"
+#include "observe/metrics.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 }; /* reports name functions by reading the file, also after main */
+#else
+enum { SANITIZED = 0 };
+#endif
+enum { PLUGIN_FILE_MAX = 256 << 20 };
+static char private_dir[512];
+
+/* A directory of this process that only its user can enter and that may hold code: made on first use. The name that dlopen
+ * sees must be new for each generation, or glibc hands out the old library again. */
+static bool private_directory(char *why, size_t why_size)
+{
+    const char *const candidates[] = { getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm" };
+    if (private_dir[0]) return true;
+    for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
+        struct statvfs fs;
+        if (!candidates[i] || candidates[i][0] != '/' || statvfs(candidates[i], &fs) != 0 || (fs.f_flag & ST_NOEXEC)) continue;
+        int n = snprintf(private_dir, sizeof private_dir, "%s/service-layer-%ld-XXXXXX", candidates[i], (long)getpid());
+        if (n > 0 && (size_t)n < sizeof private_dir && mkdtemp(private_dir)) return true; /* mkdtemp: mode 0700 */
+    }
+    private_dir[0] = 0;
+    snprintf(why, why_size, "no directory for private copies: $XDG_RUNTIME_DIR, $TMPDIR, /tmp, /var/tmp and /dev/shm cannot be "
+                            "written or are mounted noexec");
+    return false;
+}
+
+void load_close(void)
+{
+    if (private_dir[0]) rmdir(private_dir);
+    private_dir[0] = 0;
+}
+
+struct generation *generation_new(struct module *m)
+{
+    struct generation *g = calloc(1, sizeof *g);
+    if (!g) abort();
+    g->arena = arena_new(0);
+    g->module = m;
+    g->number = ++m->last_number;
+    g->draining = true; /* until it is published */
+    return g;
+}
+
+/* The whole file by one descriptor, so that what was checked is what runs. */
+static unsigned char *read_file(const char *path, size_t *size, char *why, size_t why_size)
+{
+    struct stat st;
+    unsigned char *bytes = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) snprintf(why, why_size, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode)) snprintf(why, why_size, "%s: is not a regular file", path);
+    else if (st.st_size > PLUGIN_FILE_MAX) snprintf(why, why_size, "%s: is over %d MiB", path, PLUGIN_FILE_MAX >> 20);
+    else if ((st.st_mode & S_IWOTH) != 0) snprintf(why, why_size, "%s: everybody may write to it (chmod o-w)", path);
+    else if ((bytes = malloc((size_t)st.st_size + 1)) != NULL) {
+        for (*size = 0; *size < (size_t)st.st_size;) {
+            ssize_t n = read(fd, bytes + *size, (size_t)st.st_size - *size);
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) break;
+            *size += (size_t)n;
+        }
+        if (*size < (size_t)st.st_size) {
+            snprintf(why, why_size, "%s: could not be read to its end", path);
+            free(bytes);
+            bytes = NULL;
+        }
+    } else snprintf(why, why_size, "%s: out of memory", path);
+    if (fd >= 0) close(fd);
+    return bytes;
+}
+
+static bool write_copy(const char *path, const unsigned char *bytes, size_t size, char *why, size_t why_size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0500);
+    size_t done = 0;
+    while (fd >= 0 && done < size) {
+        ssize_t n = write(fd, bytes + done, size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        done += (size_t)n;
+    }
+    bool good = fd >= 0 && done == size;
+    if (!good) snprintf(why, why_size, "private copy %s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    if (fd >= 0 && !good) unlink(path);
+    return good;
+}
+
+/* Fatal findings refuse the plugin; the others are for the operator to see. */
+static bool judge(const struct generation *g, const unsigned char *bytes, size_t size, char *why, size_t why_size)
+{
+    struct elf_finding found[ELF_FINDINGS];
+    size_t n = elf_check(bytes, size, found);
+    for (size_t i = 0; i < n; i++) {
+        if (found[i].fatal) {
+            snprintf(why, why_size, "%s: %s", g->module->path, found[i].text);
+            return false;
+        }
+        log_warn("plugin file", LOG_C("plugin", g->module->name), LOG_C("path", g->module->path), LOG_C("finding", found[i].text));
+    }
+    return true;
+}
+
+bool generation_copy(struct generation *g, char *why, size_t why_size)
+{
+    size_t size = 0;
+    unsigned char *bytes = read_file(g->module->path, &size, why, why_size);
+    bool good = bytes && judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
+    if (good) {
+        sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
+        if ((good = write_copy(path.p, bytes, size, why, why_size))) g->path = (char *)(uintptr_t)path.p;
+    }
+    free(bytes);
+    return good;
+}
+
+static bool take_metrics(struct generation *g, char *why, size_t why_size)
+{
+    g->metrics = arena_alloc(g->arena, (g->n_metrics + 1) * sizeof *g->metrics);
+    for (size_t i = 0; i < g->n_metrics; i++) {
+        const sl_metric *m = &g->spec.metrics[i];
+        g->metrics[i] = metric_get((int)m->kind, m->name, m->labels, m->doc ? m->doc : "");
+        if (g->metrics[i]) continue;
+        snprintf(why, why_size, "metric %s: a name or label is malformed, or it exists with another kind or labels", m->name);
+        return false;
+    }
+    return true;
+}
+
+bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size)
+{
+    g->plugin = p;
+    return descriptor_read(g, p, why, why_size) && take_metrics(g, why, why_size);
+}
+
+static void remove_copy(struct generation *g)
+{
+    if (g->path) unlink(g->path);
+}
+
+bool generation_open(struct generation *g, char *why, size_t why_size)
+{
+    g->handle = dlopen(g->path, RTLD_NOW | RTLD_LOCAL);
+    if (!g->handle) {
+        snprintf(why, why_size, "%s", dlerror());
+        return false;
+    }
+    const sl_plugin *p = dlsym(g->handle, "sl_plugin_v1");
+    if (!SANITIZED) remove_copy(g); /* the mapping holds it; a killed server leaves nothing behind */
+    if (!p) {
+        snprintf(why, why_size, "exports no sl_plugin_v1");
+        return false;
+    }
+    if (!generation_linked(g, p, why, why_size)) return false;
+    if (strcmp(g->spec.name, g->module->name) == 0) return true;
+    snprintf(why, why_size, "names itself `%s`, but its file is called %s.so", g->spec.name, g->module->name);
+    return false;
+}
+
+struct search { const char *path; bool found; };
+
+static int same_path(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct search *s = arg;
+    (void)size;
+    if (info->dlpi_name && strcmp(info->dlpi_name, s->path) == 0) s->found = true;
+    return s->found;
+}
+
+void generation_free(struct generation *g)
+{
+    if (!g) return;
+    descriptor_free(g);
+    json_decref(g->config);
+    if (g->handle && !SANITIZED) {
+        dlclose(g->handle);
+        struct search s = { .path = g->path };
+        dl_iterate_phdr(same_path, &s);
+        if (s.found)
+            log_warn("plugin stays mapped after its unload", LOG_C("plugin", g->module->name), LOG_I("generation", g->number));
+    }
+    remove_copy(g);
+    arena_free(g->arena);
+    free(g);
+}

@@ -1,0 +1,62 @@
+/* names.c - which texts may name modules, topics and jobs, and what a plugin's grants allow. */
+#include "module/private.h"
+
+bool name_is_module(sl_str s)
+{
+    if (s.n == 0 || s.n > 63 || s.p[0] < 'a' || s.p[0] > 'z') return false;
+    for (size_t i = 1; i < s.n; i++) {
+        char c = s.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-')) return false;
+    }
+    return true;
+}
+
+bool name_is_topic(sl_str s)
+{
+    if (s.n == 0 || s.n > 128) return false;
+    char before = '.';
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+        if (!word && (c != '.' || before == '.')) return false;
+        before = c;
+    }
+    return before != '.';
+}
+
+bool name_matches(sl_str pattern, sl_str s)
+{
+    if (pattern.n > 0 && pattern.p[pattern.n - 1] == '*')
+        return s.n >= pattern.n - 1 && memcmp(pattern.p, s.p, pattern.n - 1) == 0;
+    return sl_same(pattern, s);
+}
+
+bool grants_read(arena *a, sl_str text, struct grant **out, size_t *n, char *why, size_t why_size)
+{
+    static const char *const verbs[] = { "store", "publish", "ask", "net" };
+    sl_str rest = text, word;
+    size_t count = 0;
+    *out = arena_alloc(a, (text.n / 2 + 1) * sizeof **out);
+    while (str_split(&rest, ' ', &word)) {
+        if (word.n == 0) continue;
+        struct grant g = { .pattern = word };
+        bool known = false;
+        if (str_split(&g.pattern, ':', &g.verb))
+            for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) known = known || sl_is(g.verb, verbs[i]);
+        if (!known || !sl_given(g.pattern) || g.pattern.n == 0) {
+            snprintf(why, why_size, "grants: `%.*s` is not store:, publish:, ask: or net: and a name",
+                     (int)(word.n < 80 ? word.n : 80), word.p);
+            return false;
+        }
+        (*out)[count++] = g;
+    }
+    *n = count;
+    return true;
+}
+
+bool generation_granted(const struct generation *g, const char *verb, sl_str what)
+{
+    for (size_t i = 0; i < g->n_grants; i++)
+        if (sl_is(g->grants[i].verb, verb) && name_matches(g->grants[i].pattern, what)) return true;
+    return false;
+}

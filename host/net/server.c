@@ -1,0 +1,137 @@
+/* server.c - the server as a whole: start, time limits by one sweep, draining, counters, reloading certificates, close. */
+#include "base/log.h"
+#include "net/conn.h"
+#include <openssl/ssl.h>
+#include <stdlib.h>
+
+struct server srv;
+
+/* One timer looks over all connections, so that no request starts or stops one. It runs while there are connections. */
+struct sweep { uv_timer_t timer; };
+static struct sweep *sweep;
+
+static void on_sweep(uv_timer_t *t)
+{
+    uint64_t now = loop_now();
+    for (struct conn *c = srv.conns, *next; c; c = next) {
+        next = c->next; /* conn_check ends at most its own */
+        conn_check(c, now);
+    }
+    (void)t;
+}
+
+static uint32_t sweep_interval(const struct server_config *cfg)
+{
+    const uint32_t limits[] = { cfg->header_ms, cfg->body_ms, cfg->idle_ms, cfg->write_ms };
+    uint32_t least = 2000;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if (limits[i] && limits[i] < least) least = limits[i];
+    return least < 40 ? 10 : least / 4;
+}
+
+static bool read_proxies(const struct server_config *cfg, char *why, size_t why_size)
+{
+    srv.proxies = calloc(cfg->n_trusted_proxies + 1, sizeof *srv.proxies);
+    if (!srv.proxies) abort();
+    for (size_t i = 0; i < cfg->n_trusted_proxies; i++) {
+        sl_str p = cfg->trusted_proxies[i];
+        if (sl_is(p, "unix")) {
+            srv.trust_unix = true;
+        } else if (!cidr_parse(p, &srv.proxies[srv.n_proxies++])) {
+            snprintf(why, why_size, "trusted proxy \"%.*s\" is neither an address, a CIDR block nor \"unix\"",
+                     (int)(p.n > 100 ? 100 : p.n), p.p);
+            return false;
+        }
+    }
+    return true;
+}
+
+static char *text_copy(sl_str s) { return s.n ? strndup(s.p, s.n) : NULL; }
+
+static bool setup(const struct server_config *cfg, char *why, size_t why_size)
+{
+    if (!cfg->n_listen) {
+        snprintf(why, why_size, "no listen address is given");
+        return false;
+    }
+    if (!cfg->tls_cert.n != !cfg->tls_key.n) {
+        snprintf(why, why_size, "TLS needs both a certificate and a key");
+        return false;
+    }
+    if (!read_proxies(cfg, why, why_size)) return false;
+    srv.tls_cert = text_copy(cfg->tls_cert);
+    srv.tls_key = text_copy(cfg->tls_key);
+    if (srv.tls_cert && !(srv.tls = tls_context(srv.tls_cert, srv.tls_key, why, why_size))) return false;
+    return listen_all(cfg->listen, cfg->n_listen, cfg->reuse_port, why, why_size);
+}
+
+static void on_sweep_closed(uv_handle_t *h) { free(h); }
+
+int server_start(const struct server_config *cfg, const struct server_hooks *hooks, char *why, size_t why_size)
+{
+    srv = (struct server){ .hooks = *hooks, .cfg = *cfg };
+    if (!srv.cfg.max_connections) srv.cfg.max_connections = SIZE_MAX;
+    if (!srv.cfg.max_header_bytes) srv.cfg.max_header_bytes = 32 << 10;
+    if (!srv.cfg.max_headers) srv.cfg.max_headers = 100;
+    if (cfg->name) snprintf(srv.name, sizeof srv.name, "%s", cfg->name);
+    parse_setup(&srv.parser);
+    srv.running = true;
+    if (!setup(cfg, why, why_size)) {
+        server_close();
+        return -1;
+    }
+    sweep = calloc(1, sizeof *sweep);
+    if (!sweep) abort();
+    uv_timer_init(loop_uv(), &sweep->timer);
+    uint32_t every = sweep_interval(cfg);
+    uv_timer_start(&sweep->timer, on_sweep, every, every);
+    uv_unref((uv_handle_t *)&sweep->timer); /* the connections keep the loop alive */
+    return 0;
+}
+
+int server_reload_tls(char *why, size_t why_size)
+{
+    if (!srv.tls_cert) {
+        snprintf(why, why_size, "the server runs without TLS");
+        return -1;
+    }
+    SSL_CTX *fresh = tls_context(srv.tls_cert, srv.tls_key, why, why_size);
+    if (!fresh) return -1;
+    SSL_CTX_free(srv.tls); /* connections hold references of their own */
+    srv.tls = fresh;
+    return 0;
+}
+
+void server_drain(void)
+{
+    srv.draining = true;
+    listen_close();
+    for (struct conn *c = srv.conns, *next; c; c = next) {
+        next = c->next;
+        if (c->phase == CONN_HANDSHAKE) conn_close(c);
+        else if (c->phase == CONN_IDLE) conn_work(c); /* closes it unless something is still to be written or parsed */
+    }
+}
+
+size_t server_connections(void) { return srv.stats.connections; }
+struct server_stats server_stats(void) { return srv.stats; }
+
+void server_close(void)
+{
+    if (!srv.running) return;
+    listen_close();
+    while (srv.conns) conn_close(srv.conns);
+    srv.running = false;
+    if (sweep) uv_close((uv_handle_t *)&sweep->timer, on_sweep_closed);
+    sweep = NULL;
+    SSL_CTX_free(srv.tls);
+    srv.tls = NULL;
+    free(srv.tls_cert);
+    free(srv.tls_key);
+    free(srv.proxies);
+    srv.tls_cert = srv.tls_key = NULL;
+    srv.proxies = NULL;
+    srv.n_proxies = 0;
+    requests_clear();
+    spare_clear();
+}
