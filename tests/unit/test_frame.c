@@ -1,6 +1,6 @@
 /* test_frame.c - frames between host and child: round trips, and every way in which a hostile child can lie. */
 #include "base/id.h"
-#include "cell/frame.h"
+#include "module/frame.h"
 #include "unit.h"
 
 static void values_round_trip(void **state)

@@ -1,5 +1,5 @@
 /* frame.c - the words between the host and a plugin's child process: length-prefixed frames of flat values, bounds-checked. */
-#include "cell/frame.h"
+#include "module/frame.h"
 
 enum { ABSENT = 0xffffffff };
 

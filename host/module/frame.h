@@ -1,6 +1,6 @@
 /* frame.h - the words between the host and a plugin's child process: length-prefixed frames of flat values, bounds-checked. */
-#ifndef CELL_FRAME_H
-#define CELL_FRAME_H
+#ifndef MODULE_FRAME_H
+#define MODULE_FRAME_H
 #include "base/text.h"
 
 /* On the socket (both ends are one machine and one build, so numbers are in its own byte order):
@@ -9,30 +9,35 @@
  * whoever reads checks `bad` once at the end. The host treats a bad frame as a crash of the child, never as an error of its own. */
 enum frame_op {
     /* host to child */
-    FRAME_INIT = 1,  /* str plugin file, str configuration, u32 generation, u32 log level */
-    FRAME_CALL,      /* u32 step, u32 entry, u32 deadline_ms, pairs facts, pairs path, pairs query, pairs headers, str body */
+    FRAME_INIT = 1,  /* str file, str plugin name, str configuration, u32 generation, u32 log level */
+    FRAME_CALL,      /* u32 step, u32 entry, u32 left_ms, u32 n, n x (u32 from, str name, str value): inputs known beforehand */
     FRAME_ANSWER,    /* i32 error, u32 in a transaction, then what the op returns */
-    FRAME_CANCEL,    /* the call is to end; its next wait says so */
+    FRAME_CANCEL,    /* the call is to end: its next wait says so */
     FRAME_STOP,      /* no more calls: leave */
-    /* child to host; each but LOG, METRIC, RETURN and READY is answered */
-    FRAME_READY,     /* str why not, absent = ready */
-    FRAME_RETURN,    /* i32 error, u32 replied, i32 status, str type, str body, pairs headers, i32 problem status, str code, str detail */
+    /* child to host; all but READY, RETURN, LOG and METRIC are answered, one at a time for each call */
+    FRAME_READY,     /* str why not; absent = ready, then the descriptor */
+    FRAME_RETURN,    /* i32 error, u32 what (enum frame_outcome), i32 status, str type or code, str body or detail */
+    FRAME_INPUT,     /* u32 from, str name; answer: str */
+    FRAME_HEADER,    /* str name, str value */
+    FRAME_REPLY,     /* i32 status, str type, str piece: the head of a stream */
+    FRAME_WRITE,     /* str piece */
     FRAME_QUERY,     /* str sql, values; answer: rows */
     FRAME_LIST,      /* str sql, values; the host replies by itself */
     FRAME_LOCK,      /* str name */
     FRAME_COMMIT,
     FRAME_PUBLISH,   /* str topic, str key, str json */
-    FRAME_ASK,       /* str entry, str json, u32 timeout; answer: i32 status, str type, str body */
+    FRAME_ASK,       /* str entry, str json, u32 timeout_ms; answer: u32 there, i32 status, str type, str body */
     FRAME_ENQUEUE,   /* str kind, str key, str json, u32 attempts, i64 run_at */
     FRAME_UNQUEUE,   /* str kind, str key */
     FRAME_RETRY,     /* u32 delay_ms, str why */
-    FRAME_FETCH,     /* u32 timeout, max_bytes, max_redirects, str method, url, body, pairs headers; answer: the response */
-    FRAME_SEAL,      /* u32 which (0 seal, 1 unseal, 2 rewrap, 3 key id), str aad, str data; answer: str */
-    FRAME_STREAM,    /* u32 first, i32 status, str type, pairs headers, str piece */
+    FRAME_FETCH,     /* u32 timeout_ms, u32 max_bytes, u32 max_redirects, str method, str url, str body, pairs; answer: response */
+    FRAME_CRYPTO,    /* u32 which (enum frame_crypto), str aad, str data; answer: str */
     FRAME_LOG,       /* u32 level, str text, pairs */
     FRAME_METRIC,    /* u32 metric, u32 set, f64 value, strs labels */
     FRAME_OPS
 };
+enum frame_outcome { OUTCOME_NONE, OUTCOME_REPLY, OUTCOME_PROBLEM };
+enum frame_crypto { CRYPTO_SEAL, CRYPTO_UNSEAL, CRYPTO_REWRAP, CRYPTO_KEY_ID };
 enum { FRAME_MAX = 72 << 20, FRAME_HEAD = 12, FRAME_ITEMS_MAX = 1 << 20 };
 
 /* ---- writing: frame_begin, values, frame_end; the frame lies at the end of the buffer ---- */
