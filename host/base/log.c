@@ -21,6 +21,7 @@ static struct {
 } sink = { .lock = PTHREAD_MUTEX_INITIALIZER, .level = SL_INFO, .fd = STDERR_FILENO, .waiting = { .max = WAITING_MAX } };
 
 static const char *const level_name[] = { "", "debug", "info", "warn", "error" };
+static const char *const padded_name[] = { "", "debug ", "info  ", "warn  ", "error " };
 
 void log_setup(int level, enum log_format format, int fd)
 {
@@ -37,8 +38,12 @@ bool log_on(int level) { return level >= sink.level; }
 
 sl_str log_number(int64_t v, char room[24])
 {
-    int n = snprintf(room, 24, "%lld", (long long)v);
-    return sl_lit(room, n > 0 ? (size_t)n : 0);
+    char *p = room + 24; /* by hand: every request logs a few numbers */
+    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do *--p = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (v < 0) *--p = '-';
+    return sl_lit(p, (size_t)(room + 24 - p));
 }
 
 /* Bytes that are no UTF-8 become '?', so that every line is valid JSON. */
@@ -57,10 +62,24 @@ static void add_json(buf *b, sl_str v)
 
 static bool bare(sl_str v)
 {
-    for (size_t i = 0; i < v.n; i++)
-        if ((unsigned char)v.p[i] <= ' ' || v.p[i] == '"' || v.p[i] == '=' || v.p[i] == '\\' || (unsigned char)v.p[i] == 0x7f)
-            return false;
-    return v.n > 0;
+    static const unsigned char odd[256] = { [0 ... ' '] = 1, ['"'] = 1, ['='] = 1, ['\\'] = 1, [0x7f] = 1 };
+    unsigned found = 0;
+    for (size_t i = 0; i < v.n; i++) found |= odd[(unsigned char)v.p[i]];
+    return v.n > 0 && !found;
+}
+
+static void add_plain(buf *b, sl_str name, sl_str v)
+{
+    bool as_is = bare(v);
+    char *p = buf_reserve(b, name.n + v.n + 2);
+    if (!p) return; /* overflow is set */
+    *p++ = ' ';
+    memcpy(p, name.p, name.n);
+    p += name.n;
+    *p++ = '=';
+    if (as_is) memcpy(p, v.p, v.n);
+    b->n += name.n + 2 + (as_is ? v.n : 0);
+    if (!as_is) add_json(b, v);
 }
 
 static void add_line(buf *b, int level, const char *text, const sl_pair *fields, size_t n)
@@ -68,8 +87,11 @@ static void add_line(buf *b, int level, const char *text, const sl_pair *fields,
     char now[CLOCK_TEXT];
     bool json = sink.format == LOG_AS_JSON;
     clock_format(clock_now(), now);
-    if (json) buf_printf(b, "{\"time\":\"%s\",\"level\":\"%s\",\"msg\":", now, level_name[level]);
-    else buf_printf(b, "%s %-5s ", now, level_name[level]);
+    if (json) buf_add_cstr(b, "{\"time\":\"");
+    buf_add(b, now, CLOCK_TEXT - 1);
+    buf_add_cstr(b, json ? "\",\"level\":\"" : " ");
+    buf_add_cstr(b, json ? level_name[level] : padded_name[level]);
+    if (json) buf_add_cstr(b, "\",\"msg\":");
     if (json) add_json(b, sl_cstr(text));
     else buf_add_cstr(b, text);
     for (size_t i = 0; i < n; i++) {
@@ -81,11 +103,7 @@ static void add_line(buf *b, int level, const char *text, const sl_pair *fields,
             buf_add(b, ":", 1);
             add_json(b, v);
         } else {
-            buf_add_char(b, ' ');
-            buf_add_str(b, fields[i].name);
-            buf_add_char(b, '=');
-            if (bare(v)) buf_add_str(b, v);
-            else add_json(b, v);
+            add_plain(b, fields[i].name, v);
         }
     }
     if (json) buf_add_char(b, '}');

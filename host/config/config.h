@@ -3,7 +3,8 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-/* isolation: "none" (in this process) or "process". config: as the file has it, NULL = none. lines: key -> line in the file. */
+/* isolation: "none" (in this process) or "process". config: as the file has it, NULL = none. lines: key -> line in the
+ * file. */
 struct plugin_config {
     char *name;
     bool enabled, required;
@@ -13,10 +14,13 @@ struct plugin_config {
     struct plugin_config *next;
     json_t *lines;
 };
-struct str_list { sl_str *item; size_t n; };
+struct str_list {
+    sl_str *item;
+    size_t n;
+};
 struct config {
-    arena *arena;                       /* owns all text here */
-    sl_str file;                        /* "" = none was read */
+    arena *arena; /* owns all text here */
+    sl_str file;  /* "" = none was read */
     /* server */
     struct str_list listen, trusted_proxies, cors_origins;
     sl_str tls_cert, tls_key;
@@ -37,10 +41,10 @@ struct config {
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms;
-    struct plugin_config *plugins;      /* as configured, in file order */
+    struct plugin_config *plugins; /* as configured, in file order */
     /* jobs, outbound */
-    int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms, job_backoff_max_ms,
-        job_history_ms;
+    int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
+        job_backoff_max_ms, job_history_ms;
     bool outbound_allow_private;
     struct str_list outbound_allow;
     int64_t outbound_max_total, outbound_max_per_host, outbound_timeout_ms, outbound_max_bytes;
@@ -49,17 +53,21 @@ struct config {
     bool check, print, migrate_only, show_version, show_help;
 };
 
-/* Everything wrong is gathered, one line each ("configs/config.yaml:12: server.prot: unknown key, did you mean `port`?");
- * the result is NULL then. argv flags win over the environment, that over the file, that over defaults. */
+/* Everything wrong is gathered, one line each ("configs/config.yaml:12: server.prot: unknown key, did you mean
+ * `port`?"); the result is NULL then. argv flags win over the environment, that over the file, that over defaults. */
 struct config *config_load(int argc, char **argv, char **env, buf *errors);
-/* The configuration of one plugin against its schema: defaults, then file, then the environment variables that fields name
- * with "x-env" (and NAME_FILE). The result is owned by the caller; NULL: errors got lines with file and line. */
+/* The configuration of one plugin against its schema: defaults, then file, then the environment variables that fields
+ * name with "x-env" (and NAME_FILE). The result is owned by the caller; NULL: errors got lines with file and line. */
 json_t *config_for_plugin(const struct config *cfg, const char *plugin, const json_t *schema, char **env, buf *errors);
-/* The line of the file that sets `key` of a plugin's config (the plugin's own line for NULL), for messages; 0 = not in it. */
+/* The line of the file that sets `key` of a plugin's config (the plugin's own line for NULL), for messages; 0 = not in
+ * it. */
 int config_plugin_line(const struct config *cfg, const char *plugin, const char *key);
-/* A plugin's effective configuration as YAML for -print-config; what its schema marks writeOnly is shown as "***". */
-void config_print_plugin(const char *plugin, const json_t *schema, const json_t *config, buf *out);
-void config_print(const struct config *cfg, buf *out); /* effective, as YAML, secrets shown as "***" and their source */
-void config_usage(buf *out);                           /* flags and environment variables */
-void config_free(struct config *cfg);                  /* wipes secrets */
+/* The effective configuration as one YAML document for -print-config, each value with its source, secrets as "***". It
+ * ends in the `plugins` section with those that are switched off; config_print_plugin adds one that is on, its config
+ * by its schema. */
+void config_print(const struct config *cfg, buf *out);
+void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
+                         buf *out);
+void config_usage(buf *out);          /* flags and environment variables */
+void config_free(struct config *cfg); /* wipes secrets */
 #endif

@@ -1,4 +1,5 @@
-/* effective.c - one plugin's configuration by its schema: defaults, then the file, then the environment, converted by type. */
+/* effective.c - one plugin's configuration by its schema: defaults, then the file, then the environment, converted by
+ * type. */
 #include "config/settings.h"
 #include <ctype.h>
 
@@ -6,8 +7,8 @@ static const char *type_of(const json_t *property)
 {
     const json_t *type = json_object_get(property, "type"), *one;
     size_t i;
-    json_array_foreach(type, i, one)
-        if (strcmp(json_string_value(one) ? json_string_value(one) : "null", "null") != 0) return json_string_value(one);
+    json_array_foreach(type, i, one) if (strcmp(json_string_value(one) ? json_string_value(one) : "null", "null") !=
+                                         0) return json_string_value(one);
     return json_string_value(type) ? json_string_value(type) : "string";
 }
 
@@ -37,7 +38,8 @@ static json_t *list_from_text(sl_str text, const json_t *items)
     json_t *list = json_array();
     for (size_t i = 0; i < text.n;) {
         size_t from = i;
-        while (i < text.n && text.p[i] != ',' && text.p[i] != ';' && !isspace((unsigned char)text.p[i])) i++;
+        while (i < text.n && text.p[i] != ',' && text.p[i] != ';' && !isspace((unsigned char)text.p[i]))
+            i++;
         sl_str item = str_sub(text, from, i - from);
         i++;
         if (item.n == 0) continue;
@@ -85,7 +87,8 @@ static const char *what(const char *type)
                                           : "UTF-8 text";
 }
 
-/* Where the file's value has another type but its text fits, take it as meant: `yes` for a boolean, 300 for a duration. */
+/* Where the file's value has another type but its text fits, take it as meant: `yes` for a boolean, 300 for a duration.
+ */
 static json_t *convert_from_file(const json_t *v, const json_t *property, const char *key)
 {
     const char *type = type_of(property);
@@ -94,8 +97,8 @@ static json_t *convert_from_file(const json_t *v, const json_t *property, const 
         const json_t *types = json_object_get(property, "type");
         size_t i;
         const json_t *one;
-        json_array_foreach(types, i, one)
-            if (json_is_string(one) && strcmp(json_string_value(one), "string") == 0) return NULL; /* text is allowed too */
+        json_array_foreach(types, i, one) if (json_is_string(one) && strcmp(json_string_value(one), "string") ==
+                                                                         0) return NULL; /* text is allowed too */
         return from_text(json_str(v), property, key);
     }
     if (!json_is_integer(v) || strcmp(type, "string") != 0) return NULL;
@@ -108,17 +111,19 @@ static void take_file(struct load *l, const struct plugin_config *p, const json_
     json_t *properties = json_object_get(schema, "properties"), *value;
     const char *key, *names[256];
     size_t n = 0;
-    json_object_foreach(properties, key, value)
-        if (n < 256) names[n++] = key;
-    json_object_foreach(p->config, key, value) {
+    json_object_foreach(properties, key, value) if (n < 256) names[n++] = key;
+    json_object_foreach(p->config, key, value)
+    {
         const json_t *property = json_object_get(properties, key);
         struct origin o = config_at(l, (int)json_integer_value(json_object_get(p->lines, key)));
         char path[256];
         (void)snprintf(path, sizeof path, "plugins.%s.config.%s", p->name, key);
         if (!property && json_is_false(json_object_get(schema, "additionalProperties"))) {
             const char *hint = n ? str_nearest(sl_cstr(key), names, n) : NULL;
-            if (hint) config_complain(l, o, path, "unknown key, did you mean `%s`?", hint);
-            else config_complain(l, o, path, "unknown key");
+            if (hint)
+                config_complain(l, o, path, "unknown key, did you mean `%s`?", hint);
+            else
+                config_complain(l, o, path, "unknown key");
         } else if (!json_is_null(value)) {
             json_t *meant = property ? convert_from_file(value, property, key) : NULL;
             json_object_set_new(out, key, meant ? meant : json_deep_copy(value));
@@ -137,8 +142,10 @@ static void take_env(struct load *l, const char *plugin, const char *key, const 
         if (name.n == 0 || !config_env(l, name.p, is_secret(property), path, &text, &used) || !sl_given(text)) continue;
         json_t *v = from_text(text, property, name.p);
         if (used != name.p) config_wipe(text);
-        if (v) json_object_set_new(out, key, v);
-        else config_complain(l, (struct origin){ FROM_ENV, 0, used }, path, "must be %s", what(type_of(property)));
+        if (v)
+            json_object_set_new(out, key, v);
+        else
+            config_complain(l, (struct origin){ FROM_ENV, 0, used }, path, "must be %s", what(type_of(property)));
         return;
     }
 }
@@ -151,7 +158,8 @@ json_t *config_for_plugin(const struct config *cfg, const char *plugin, const js
     json_t *out = json_object(), *property;
     const char *key;
     if (p && p->config) take_file(&l, p, schema, out);
-    json_object_foreach(json_object_get(schema, "properties"), key, property) {
+    json_object_foreach(json_object_get(schema, "properties"), key, property)
+    {
         take_env(&l, plugin, key, property, out);
         json_t *initial = json_object_get(property, "default");
         if (initial && !json_object_get(out, key)) json_object_set_new(out, key, json_deep_copy(initial));

@@ -8,7 +8,10 @@
 
 enum { ENTRIES_MAX = 1000, NODES_MAX = 100000, DEPTH_MAX = 32 };
 
-struct origin config_at(const struct load *l, int line) { return (struct origin){ FROM_FILE, line, l->cfg->pub.file.p }; }
+struct origin config_at(const struct load *l, int line)
+{
+    return (struct origin){ FROM_FILE, line, l->cfg->pub.file.p };
+}
 
 static int line_of(const yaml_node_t *node) { return (int)node->start_mark.line + 1; }
 
@@ -29,7 +32,8 @@ bool config_is_null(const yaml_node_t *node)
     return is_plain(node) && (s.n == 0 || sl_is(s, "~") || sl_is(s, "null") || sl_is(s, "Null") || sl_is(s, "NULL"));
 }
 
-size_t config_entries(struct load *l, yaml_document_t *doc, yaml_node_t *node, const char *path, struct yaml_entry **out)
+size_t config_entries(struct load *l, yaml_document_t *doc, yaml_node_t *node, const char *path,
+                      struct yaml_entry **out)
 {
     size_t n = 0, room = (size_t)(node->data.mapping.pairs.top - node->data.mapping.pairs.start);
     if (room > ENTRIES_MAX) {
@@ -46,9 +50,11 @@ size_t config_entries(struct load *l, yaml_document_t *doc, yaml_node_t *node, c
             continue;
         }
         size_t j = 0;
-        while (j < n && !sl_same((*out)[j].key, e.key)) j++;
+        while (j < n && !sl_same((*out)[j].key, e.key))
+            j++;
         if (j < n) {
-            config_complain(l, config_at(l, e.line), path, "key `%.*s` is given twice, first in line %d", STR_ARG(e.key), (*out)[j].line);
+            config_complain(l, config_at(l, e.line), path, "key `%.*s` is given twice, first in line %d",
+                            STR_ARG(e.key), (*out)[j].line);
             continue;
         }
         e.key = arena_copy(l->cfg->pub.arena, e.key);
@@ -63,8 +69,10 @@ static json_t *plain_json(sl_str s)
     int64_t i;
     double d;
     size_t at = s.n && s.p[0] == '-';
-    bool number = s.n > at && isdigit((unsigned char)s.p[at]) && !(s.p[at] == '0' && s.n > at + 1 && isdigit((unsigned char)s.p[at + 1]));
-    for (size_t j = at; j < s.n; j++) number = number && (isdigit((unsigned char)s.p[j]) || strchr(".eE+-", s.p[j]));
+    bool number = s.n > at && isdigit((unsigned char)s.p[at]) &&
+                  !(s.p[at] == '0' && s.n > at + 1 && isdigit((unsigned char)s.p[at + 1]));
+    for (size_t j = at; j < s.n; j++)
+        number = number && (isdigit((unsigned char)s.p[j]) || strchr(".eE+-", s.p[j]));
     if (sl_is(s, "true") || sl_is(s, "True") || sl_is(s, "TRUE")) return json_true();
     if (sl_is(s, "false") || sl_is(s, "False") || sl_is(s, "FALSE")) return json_false();
     if (number && str_to_int(s, &i)) return json_integer(i);
@@ -91,7 +99,8 @@ json_t *config_yaml_json(struct load *l, yaml_document_t *doc, int at, const cha
     yaml_node_t *node = yaml_document_get_node(doc, at);
     struct origin o = config_at(l, line_of(node));
     if (depth > DEPTH_MAX || ++l->nodes > NODES_MAX) { /* aliases can make a small file endless */
-        config_complain(l, o, path, depth > DEPTH_MAX ? "is nested more than %d deep" : "the file has more than %d values",
+        config_complain(l, o, path,
+                        depth > DEPTH_MAX ? "is nested more than %d deep" : "the file has more than %d values",
                         depth > DEPTH_MAX ? DEPTH_MAX : NODES_MAX);
         return NULL;
     }
@@ -126,10 +135,12 @@ static void set_from_node(struct load *l, const struct setting *s, yaml_document
         return;
     }
     if (node->type != YAML_SEQUENCE_NODE || s->type != SET_LIST) {
-        config_complain(l, o, s->path, s->type == SET_LIST ? "must be a list or text with commas" : "must be one value");
+        config_complain(l, o, s->path,
+                        s->type == SET_LIST ? "must be a list or text with commas" : "must be one value");
         return;
     }
-    items = arena_alloc(l->cfg->pub.arena, (size_t)(node->data.sequence.items.top - node->data.sequence.items.start + 1) * sizeof *items);
+    items = arena_alloc(l->cfg->pub.arena,
+                        (size_t)(node->data.sequence.items.top - node->data.sequence.items.start + 1) * sizeof *items);
     for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++) {
         const yaml_node_t *item = yaml_document_get_node(doc, *i);
         items[n] = config_scalar(item);
@@ -165,8 +176,10 @@ static void unknown(struct load *l, const char *section, const char *path, sl_st
         const char *dot = strrchr(settings[i].path, '.');
         if (dot && sl_is(key, dot + 1)) hint = settings[i].path;
     }
-    if (hint) config_complain(l, config_at(l, line), path, "unknown key, did you mean `%s`?", hint);
-    else config_complain(l, config_at(l, line), path, "unknown key");
+    if (hint)
+        config_complain(l, config_at(l, line), path, "unknown key, did you mean `%s`?", hint);
+    else
+        config_complain(l, config_at(l, line), path, "unknown key");
 }
 
 static void read_section(struct load *l, yaml_document_t *doc, yaml_node_t *node, const char *section)
@@ -174,7 +187,8 @@ static void read_section(struct load *l, yaml_document_t *doc, yaml_node_t *node
     struct yaml_entry *e;
     if (config_is_null(node)) return; /* a heading above nothing but comments */
     if (node->type != YAML_MAPPING_NODE) {
-        config_complain(l, config_at(l, line_of(node)), section, section[0] ? "must hold keys" : "the file must hold keys");
+        config_complain(l, config_at(l, line_of(node)), section,
+                        section[0] ? "must hold keys" : "the file must hold keys");
         return;
     }
     size_t n = config_entries(l, doc, node, section, &e);
@@ -182,11 +196,16 @@ static void read_section(struct load *l, yaml_document_t *doc, yaml_node_t *node
         const char *path = section[0] ? arena_printf(l->cfg->pub.arena, "%s.%s", section, e[i].key.p).p : e[i].key.p;
         yaml_node_t *value = yaml_document_get_node(doc, e[i].value);
         size_t s = 0;
-        while (s < n_settings && strcmp(settings[s].path, path) != 0) s++;
-        if (s < n_settings) set_from_node(l, &settings[s], doc, value, e[i].line);
-        else if (strcmp(path, "plugins") == 0) config_read_plugins(l, doc, value);
-        else if (is_section(path)) read_section(l, doc, value, path);
-        else unknown(l, section, path, e[i].key, e[i].line);
+        while (s < n_settings && strcmp(settings[s].path, path) != 0)
+            s++;
+        if (s < n_settings)
+            set_from_node(l, &settings[s], doc, value, e[i].line);
+        else if (strcmp(path, "plugins") == 0)
+            config_read_plugins(l, doc, value);
+        else if (is_section(path))
+            read_section(l, doc, value, path);
+        else
+            unknown(l, section, path, e[i].key, e[i].line);
     }
 }
 
@@ -212,7 +231,8 @@ static char *read_all(const char *name, size_t *n)
 
 static void wipe_document(yaml_document_t *doc)
 {
-    for (yaml_node_t *node = doc->nodes.start; node < doc->nodes.top; node++) config_wipe(config_scalar(node));
+    for (yaml_node_t *node = doc->nodes.start; node < doc->nodes.top; node++)
+        config_wipe(config_scalar(node));
     yaml_document_delete(doc);
 }
 
@@ -220,10 +240,12 @@ static void complain_syntax(struct load *l, const yaml_parser_t *parser)
 {
     struct origin o = config_at(l, (int)parser->problem_mark.line + 1);
     if (parser->error == YAML_READER_ERROR)
-        config_complain(l, o, "", "%s at byte %zu", parser->problem ? parser->problem : "cannot be read", parser->problem_offset);
+        config_complain(l, o, "", "%s at byte %zu", parser->problem ? parser->problem : "cannot be read",
+                        parser->problem_offset);
     else
-        config_complain(l, o, "", "column %zu: %s%s%s", parser->problem_mark.column + 1, parser->problem ? parser->problem : "not YAML",
-                        parser->context ? ", " : "", parser->context ? parser->context : "");
+        config_complain(l, o, "", "column %zu: %s%s%s", parser->problem_mark.column + 1,
+                        parser->problem ? parser->problem : "not YAML", parser->context ? ", " : "",
+                        parser->context ? parser->context : "");
 }
 
 /* Only one document may stand in the file: what is behind it would be ignored silently. */
@@ -253,8 +275,8 @@ void config_read_file(struct load *l, const char *name)
     char *text = read_all(name, &n);
     l->cfg->pub.file = arena_copy(l->cfg->pub.arena, sl_cstr(name));
     if (!text) {
-        config_complain(l, (struct origin){ FROM_DEFAULT, 0, NULL }, name, errno == EFBIG ? "larger than 1 MiB" : "cannot be read: %s",
-                        strerror(errno));
+        config_complain(l, (struct origin){ FROM_DEFAULT, 0, NULL }, name,
+                        errno == EFBIG ? "larger than 1 MiB" : "cannot be read: %s", strerror(errno));
         return;
     }
     if (yaml_parser_initialize(&parser)) {

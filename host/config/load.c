@@ -1,4 +1,5 @@
-/* load.c - configuration out of flags, environment, file and defaults: who wins, what is derived, what must fit together. */
+/* load.c - configuration out of flags, environment, file and defaults: who wins, what is derived, what must fit
+ * together. */
 #include "config/settings.h"
 #include "base/seal.h"
 #include <limits.h>
@@ -6,7 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct flags { const char *value[SETTINGS_ROOM], *config; }; /* value by index of the setting; NULL = not given */
+struct flags {
+    const char *value[SETTINGS_ROOM], *config;
+}; /* value by index of the setting; NULL = not given */
 
 static const struct origin nowhere = { FROM_DEFAULT, 0, NULL };
 
@@ -25,12 +28,13 @@ static void unknown_flag(struct load *l, sl_str name)
 {
     const char *names[SETTINGS_ROOM + 16] = { "config" };
     size_t n = 1;
-    for (size_t i = 0; i < n_commands; i++) names[n++] = commands[i].flag;
+    for (size_t i = 0; i < n_commands; i++)
+        names[n++] = commands[i].flag;
     for (size_t i = 0; i < n_settings; i++)
         if (settings[i].flag) names[n++] = settings[i].flag;
     const char *hint = str_nearest(name, names, n);
-    config_complain(l, nowhere, "", "unknown flag -%.*s%s%s%s", STR_ARG(str_sub(name, 0, 60)), hint ? ", did you mean -" : "",
-                    hint ? hint : "", hint ? "?" : "; -help lists the flags");
+    config_complain(l, nowhere, "", "unknown flag -%.*s%s%s%s", STR_ARG(str_sub(name, 0, 60)),
+                    hint ? ", did you mean -" : "", hint ? hint : "", hint ? "?" : "; -help lists the flags");
 }
 
 /* One flag; `value` is absent unless it stood behind `=`. Returns how many arguments it took. */
@@ -50,14 +54,16 @@ static int read_flag(struct load *l, struct flags *f, sl_str name, sl_str value,
     }
     if (!slot) {
         unknown_flag(l, name);
-        return 1;
+        return sl_given(value) || !next || next[0] == '-' ? 1 : 2; /* what follows is its value, most likely */
     }
     if (sl_given(value) || boolean) {
         *slot = sl_given(value) ? value.p : "true";
         return 1;
     }
-    if (!next) config_complain(l, (struct origin){ FROM_FLAG, 0, arena_copy(l->cfg->pub.arena, name).p }, "", "needs a value");
-    else *slot = next;
+    if (!next)
+        config_complain(l, (struct origin){ FROM_FLAG, 0, arena_copy(l->cfg->pub.arena, name).p }, "", "needs a value");
+    else
+        *slot = next;
     return 2;
 }
 
@@ -76,7 +82,8 @@ static void read_flags(struct load *l, struct flags *f, int argc, char **argv)
             arg += arg[1] == '-' ? 2 : 1;
             const char *equals = strchr(arg, '=');
             sl_str name = equals ? sl_lit(arg, (size_t)(equals - arg)) : sl_cstr(arg);
-            i += read_flag(l, f, name, equals ? sl_cstr(equals + 1) : sl_lit(NULL, 0), i + 1 < argc ? argv[i + 1] : NULL);
+            i += read_flag(l, f, name, equals ? sl_cstr(equals + 1) : sl_lit(NULL, 0),
+                           i + 1 < argc ? argv[i + 1] : NULL);
         }
     }
 }
@@ -86,8 +93,10 @@ static void set_defaults(struct load *l)
     static const sl_str empty = { "", 0 };
     for (size_t i = 0; i < n_settings; i++) {
         sl_str text = sl_cstr(settings[i].initial);
-        if (text.n || settings[i].type == SET_LIST) config_set(l, &settings[i], nowhere, &text, 1, true);
-        else memcpy((char *)l->cfg + settings[i].at, &empty, sizeof empty);
+        if (text.n || settings[i].type == SET_LIST)
+            config_set(l, &settings[i], nowhere, &text, 1, true);
+        else
+            memcpy((char *)l->cfg + settings[i].at, &empty, sizeof empty);
     }
 }
 
@@ -132,17 +141,22 @@ static void read_sources(struct load *l, const struct flags *f)
 
 static struct origin origin_of(const struct load *l, const char *path) { return l->cfg->origin[config_index(path)]; }
 
-static bool stronger(const struct load *l, const char *a, const char *b) { return origin_of(l, a).source > origin_of(l, b).source; }
+static bool stronger(const struct load *l, const char *a, const char *b)
+{
+    return origin_of(l, a).source > origin_of(l, b).source;
+}
 
 /* host and port make the listener unless `listen` was given by a source at least as strong. */
 static void derive_listen(struct load *l)
 {
     struct config *c = &l->cfg->pub;
-    if (c->listen.n && !stronger(l, "server.host", "server.listen") && !stronger(l, "server.port", "server.listen")) return;
+    if (c->listen.n && !stronger(l, "server.host", "server.listen") && !stronger(l, "server.port", "server.listen"))
+        return;
     bool v6 = l->cfg->host.n && memchr(l->cfg->host.p, ':', l->cfg->host.n) && l->cfg->host.p[0] != '[';
     c->listen.item = arena_alloc(c->arena, sizeof *c->listen.item);
     c->listen.n = 1;
-    c->listen.item[0] = arena_printf(c->arena, v6 ? "[%.*s]:%lld" : "%.*s:%lld", STR_ARG(l->cfg->host), (long long)l->cfg->port);
+    c->listen.item[0] = arena_printf(c->arena, v6 ? "[%.*s]:%lld" : "%.*s:%lld", STR_ARG(l->cfg->host),
+                                     (long long)l->cfg->port);
 }
 
 static void add_escaped(buf *b, sl_str s)
@@ -150,8 +164,10 @@ static void add_escaped(buf *b, sl_str s)
     for (size_t i = 0; i < s.n; i++) {
         unsigned char ch = (unsigned char)s.p[i];
         bool plain = (ch | 32) >= 'a' && (ch | 32) <= 'z';
-        if (plain || (ch >= '0' && ch <= '9') || ch == '-' || ch == '.' || ch == '_' || ch == '~') buf_add_char(b, (char)ch);
-        else buf_printf(b, "%%%02X", ch);
+        if (plain || (ch >= '0' && ch <= '9') || ch == '-' || ch == '.' || ch == '_' || ch == '~')
+            buf_add_char(b, (char)ch);
+        else
+            buf_printf(b, "%%%02X", ch);
     }
 }
 
@@ -162,7 +178,9 @@ static void derive_dsn(struct load *l)
     size_t dsn = config_index("database.dsn");
     bool parts = c->db_host.n || c->db_name.n;
     bool given = c->pub.dsn.n || c->origin[dsn].source != FROM_DEFAULT;
-    if (!parts || (given && !stronger(l, "database.host", "database.dsn") && !stronger(l, "database.name", "database.dsn"))) return;
+    if (!parts ||
+        (given && !stronger(l, "database.host", "database.dsn") && !stronger(l, "database.name", "database.dsn")))
+        return;
     buf b;
     buf_init(&b, 8192);
     buf_add_cstr(&b, "postgres://");
@@ -173,8 +191,10 @@ static void derive_dsn(struct load *l)
     }
     if (c->db_user.n || c->db_password.n) buf_add_char(&b, '@');
     bool v6 = c->db_host.n && memchr(c->db_host.p, ':', c->db_host.n);
-    if (v6) buf_printf(&b, "[%.*s]", STR_ARG(c->db_host));
-    else add_escaped(&b, c->db_host.n ? c->db_host : SL("localhost"));
+    if (v6)
+        buf_printf(&b, "[%.*s]", STR_ARG(c->db_host));
+    else
+        add_escaped(&b, c->db_host.n ? c->db_host : SL("localhost"));
     buf_printf(&b, ":%lld/", (long long)c->db_port);
     add_escaped(&b, c->db_name);
     if (c->db_sslmode.n) buf_printf(&b, "?sslmode=%.*s", STR_ARG(c->db_sslmode));
@@ -191,8 +211,9 @@ static bool is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* The first of the places that exists, else the last. In the source tree the executable stands at the top (./appserver with
- * build/plugins beside it) or in a build directory (build-address/appserver); installed it stands in PREFIX/bin. */
+/* The first of the places that exists, else the last. In the source tree the executable stands at the top (./appserver
+ * with build/plugins beside it) or in a build directory (build-address/appserver); installed it stands in PREFIX/bin.
+ */
 static struct str_list beside_executable(arena *a, const char *directory, const char *what)
 {
     bool built = strncmp(strrchr(directory, '/') ? strrchr(directory, '/') + 1 : directory, "build", 5) == 0;
@@ -224,14 +245,16 @@ static void check_together(struct load *l)
     struct config *c = &l->cfg->pub;
     char why[256];
     if (c->page_default > c->page_max)
-        config_complain(l, origin_of(l, "server.page_default"), "server.page_default", "must not exceed server.page_max (%lld)",
-                        (long long)c->page_max);
+        config_complain(l, origin_of(l, "server.page_default"), "server.page_default",
+                        "must not exceed server.page_max (%lld)", (long long)c->page_max);
     if (c->job_backoff_ms > c->job_backoff_max_ms)
         config_complain(l, origin_of(l, "jobs.backoff"), "jobs.backoff", "must not exceed jobs.backoff_max");
     if (c->tls_cert.n && !c->tls_key.n)
-        config_complain(l, origin_of(l, "server.tls.cert"), "server.tls.cert", "needs server.tls.key (TLS_KEY_FILE) too");
+        config_complain(l, origin_of(l, "server.tls.cert"), "server.tls.cert",
+                        "needs server.tls.key (TLS_KEY_FILE) too");
     if (c->tls_key.n && !c->tls_cert.n)
-        config_complain(l, origin_of(l, "server.tls.key"), "server.tls.key", "needs server.tls.cert (TLS_CERT_FILE) too");
+        config_complain(l, origin_of(l, "server.tls.key"), "server.tls.key",
+                        "needs server.tls.cert (TLS_CERT_FILE) too");
     if (c->max_idle_conns > c->max_open_conns) c->max_idle_conns = c->max_open_conns;
     if (c->outbound_max_per_host > c->outbound_max_total) c->outbound_max_per_host = c->outbound_max_total;
     if (!c->secret_keys.n) return;
@@ -274,7 +297,8 @@ void config_free(struct config *cfg)
         const void *field = (const char *)c + settings[i].at;
         if (settings[i].type == SET_LIST) {
             const struct str_list *list = field;
-            for (size_t j = 0; j < list->n; j++) config_wipe(list->item[j]);
+            for (size_t j = 0; j < list->n; j++)
+                config_wipe(list->item[j]);
         } else {
             const sl_str *text = field;
             if (text->n) config_wipe(*text);

@@ -18,15 +18,19 @@ static void read_bool(struct load *l, yaml_node_t *node, struct origin o, const 
     if (!sl_given(text) || !config_bool(text, v)) config_complain(l, o, path, "must be true or false");
 }
 
-static void read_isolation(struct load *l, yaml_node_t *node, struct origin o, const char *path, struct plugin_config *p)
+static void read_isolation(struct load *l, yaml_node_t *node, struct origin o, const char *path,
+                           struct plugin_config *p)
 {
     sl_str text = config_scalar(node);
     if (config_is_null(node)) return;
-    if (sl_given(text) && (sl_is(text, "none") || sl_is(text, "process"))) p->isolation = arena_cstr(l->cfg->pub.arena, text);
-    else config_complain(l, o, path, "must be one of none, process");
+    if (sl_given(text) && (sl_is(text, "none") || sl_is(text, "process")))
+        p->isolation = arena_cstr(l->cfg->pub.arena, text);
+    else
+        config_complain(l, o, path, "must be one of none, process");
 }
 
-static void read_config(struct load *l, yaml_document_t *doc, int at, struct origin o, const char *path, struct plugin_config *p)
+static void read_config(struct load *l, yaml_document_t *doc, int at, struct origin o, const char *path,
+                        struct plugin_config *p)
 {
     yaml_node_t *node = yaml_document_get_node(doc, at);
     struct yaml_entry *e;
@@ -39,7 +43,8 @@ static void read_config(struct load *l, yaml_document_t *doc, int at, struct ori
     if (!p->config) return;
     size_t n = config_entries(l, doc, node, path, &e);
     p->lines = json_object();
-    for (size_t i = 0; i < n; i++) json_object_set_new(p->lines, e[i].key.p, json_integer(e[i].line));
+    for (size_t i = 0; i < n; i++)
+        json_object_set_new(p->lines, e[i].key.p, json_integer(e[i].line));
 }
 
 static void read_plugin(struct load *l, yaml_document_t *doc, yaml_node_t *node, struct plugin_config *p)
@@ -57,12 +62,18 @@ static void read_plugin(struct load *l, yaml_document_t *doc, yaml_node_t *node,
         struct origin o = config_at(l, e[i].line);
         const char *path = arena_printf(a, "%s.%s", at, e[i].key.p).p, *hint;
         yaml_node_t *value = yaml_document_get_node(doc, e[i].value);
-        if (sl_is(e[i].key, "enabled")) read_bool(l, value, o, path, &p->enabled);
-        else if (sl_is(e[i].key, "required")) read_bool(l, value, o, path, &p->required);
-        else if (sl_is(e[i].key, "isolation")) read_isolation(l, value, o, path, p);
-        else if (sl_is(e[i].key, "config")) read_config(l, doc, e[i].value, o, path, p);
-        else if ((hint = str_nearest(e[i].key, plugin_keys, 4))) config_complain(l, o, path, "unknown key, did you mean `%s`?", hint);
-        else config_complain(l, o, path, "unknown key; a plugin's own settings stand under `config`");
+        if (sl_is(e[i].key, "enabled"))
+            read_bool(l, value, o, path, &p->enabled);
+        else if (sl_is(e[i].key, "required"))
+            read_bool(l, value, o, path, &p->required);
+        else if (sl_is(e[i].key, "isolation"))
+            read_isolation(l, value, o, path, p);
+        else if (sl_is(e[i].key, "config"))
+            read_config(l, doc, e[i].value, o, path, p);
+        else if ((hint = str_nearest(e[i].key, plugin_keys, 4)))
+            config_complain(l, o, path, "unknown key, did you mean `%s`?", hint);
+        else
+            config_complain(l, o, path, "unknown key; a plugin's own settings stand under `config`");
     }
 }
 
@@ -78,7 +89,8 @@ void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node
     size_t n = config_entries(l, doc, node, "plugins", &e);
     for (size_t i = 0; i < n; i++) {
         if (!name_ok(e[i].key)) {
-            config_complain(l, config_at(l, e[i].line), "plugins", "`%.*s` cannot be the name of a plugin", STR_ARG(str_sub(e[i].key, 0, 60)));
+            config_complain(l, config_at(l, e[i].line), "plugins", "`%.*s` cannot be the name of a plugin",
+                            STR_ARG(str_sub(e[i].key, 0, 60)));
             continue;
         }
         struct plugin_config *p = arena_alloc(l->cfg->pub.arena, sizeof *p);
@@ -95,7 +107,8 @@ void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node
 const struct plugin_config *config_plugin(const struct config *cfg, const char *name)
 {
     const struct plugin_config *p = cfg->plugins;
-    while (p && strcmp(p->name, name) != 0) p = p->next;
+    while (p && strcmp(p->name, name) != 0)
+        p = p->next;
     return p;
 }
 

@@ -43,21 +43,37 @@ static void add_value(const struct loaded *c, const struct setting *s, buf *out)
         }
         buf_add_char(out, ']');
         break;
-    case SET_BOOL: buf_add_cstr(out, *(const bool *)field ? "true" : "false"); break;
-    case SET_INT: case SET_SIZE: case SET_DURATION: config_show_int(s, *(const int64_t *)field, out); break;
+    case SET_BOOL:
+        buf_add_cstr(out, *(const bool *)field ? "true" : "false");
+        break;
+    case SET_INT:
+    case SET_SIZE:
+    case SET_DURATION:
+        config_show_int(s, *(const int64_t *)field, out);
+        break;
     default:
-        if (strcmp(s->path, "database.dsn") == 0) add_dsn(out, *(const sl_str *)field);
-        else add_text(out, s->secret && ((const sl_str *)field)->n ? SL("***") : *(const sl_str *)field);
+        if (strcmp(s->path, "database.dsn") == 0)
+            add_dsn(out, *(const sl_str *)field);
+        else
+            add_text(out, s->secret && ((const sl_str *)field)->n ? SL("***") : *(const sl_str *)field);
     }
 }
 
 static void add_origin(const struct origin *o, buf *out)
 {
     switch (o->source) {
-    case FROM_DEFAULT: buf_add_cstr(out, "  # default\n"); break;
-    case FROM_FILE: buf_printf(out, "  # %s:%d\n", o->name, o->line); break;
-    case FROM_ENV: buf_printf(out, "  # environment %s\n", o->name); break;
-    case FROM_FLAG: buf_printf(out, "  # flag -%s\n", o->name); break;
+    case FROM_DEFAULT:
+        buf_add_cstr(out, "  # default\n");
+        break;
+    case FROM_FILE:
+        buf_printf(out, "  # %s:%d\n", o->name, o->line);
+        break;
+    case FROM_ENV:
+        buf_printf(out, "  # environment %s\n", o->name);
+        break;
+    case FROM_FLAG:
+        buf_printf(out, "  # flag -%s\n", o->name);
+        break;
     }
 }
 
@@ -80,7 +96,8 @@ static void add_json(const json_t *v, bool hide, int depth, buf *out)
     const char *key;
     json_t *item;
     if (json_is_object(v) && json_object_size(v)) {
-        json_object_foreach((json_t *)(uintptr_t)v, key, item) {
+        json_object_foreach((json_t *)(uintptr_t)v, key, item)
+        {
             buf_printf(out, "\n%*s", depth * 2, "");
             add_text(out, sl_cstr(key));
             buf_add_cstr(out, ": ");
@@ -89,7 +106,8 @@ static void add_json(const json_t *v, bool hide, int depth, buf *out)
     } else if (json_is_array(v)) {
         size_t i;
         buf_add_char(out, '[');
-        json_array_foreach(v, i, item) {
+        json_array_foreach(v, i, item)
+        {
             if (i) buf_add_cstr(out, ", ");
             char *text = json_dumps(item, JSON_ENCODE_ANY | JSON_COMPACT);
             add_text(out, hide ? SL("***") : json_is_string(item) ? json_str(item) : sl_cstr(text));
@@ -105,17 +123,6 @@ static void add_json(const json_t *v, bool hide, int depth, buf *out)
     }
 }
 
-/* Without its schema nobody knows which of a plugin's texts are secret, so none is shown. */
-static void add_plugin(const struct plugin_config *p, const char *file, buf *out)
-{
-    buf_printf(out, "  %s:  # %s:%d\n    enabled: %s\n    required: %s\n    isolation: %s\n", p->name, file, p->line,
-               p->enabled ? "true" : "false", p->required ? "true" : "false", p->isolation);
-    if (!p->config) return;
-    buf_add_cstr(out, "    config:");
-    add_json(p->config, true, 3, out);
-    buf_add_char(out, '\n');
-}
-
 void config_print(const struct config *cfg, buf *out)
 {
     const struct loaded *c = (const struct loaded *)cfg;
@@ -129,16 +136,22 @@ void config_print(const struct config *cfg, buf *out)
         add_value(c, s, out);
         add_origin(&c->origin[i], out);
     }
-    if (cfg->plugins) buf_add_cstr(out, "plugins:\n");
-    for (const struct plugin_config *p = cfg->plugins; p; p = p->next) add_plugin(p, cfg->file.p, out);
+    buf_add_cstr(out, "plugins:\n");
+    for (const struct plugin_config *p = cfg->plugins; p; p = p->next)
+        if (!p->enabled) buf_printf(out, "  %s:  # %s:%d\n    enabled: false\n", p->name, cfg->file.p, p->line);
 }
 
-void config_print_plugin(const char *plugin, const json_t *schema, const json_t *config, buf *out)
+void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
+                         buf *out)
 {
+    const struct plugin_config *p = config_plugin(cfg, plugin);
     const json_t *properties = json_object_get(schema, "properties"), *value;
     const char *key;
-    buf_printf(out, "  %s:\n    config:%s\n", plugin, json_object_size(config) ? "" : " {}");
-    json_object_foreach((json_t *)(uintptr_t)config, key, value) {
+    buf_printf(out, "  %s:\n    enabled: true\n    required: %s\n    isolation: %s\n", plugin,
+               p && p->required ? "true" : "false", p ? p->isolation : "none");
+    if (json_object_size(config)) buf_add_cstr(out, "    config:\n");
+    json_object_foreach((json_t *)(uintptr_t)config, key, value)
+    {
         bool hide = json_is_true(json_object_get(json_object_get(properties, key), "writeOnly"));
         buf_printf(out, "      ");
         add_text(out, sl_cstr(key));
@@ -152,27 +165,33 @@ static void add_names(const struct setting *s, buf *out)
 {
     char derived[80];
     sl_str names = sl_cstr(s->env ? s->env : ""), name;
-    while (names.n && str_split(&names, ' ', &name)) buf_printf(out, "%.*s ", STR_ARG(name));
+    while (names.n && str_split(&names, ' ', &name))
+        buf_printf(out, "%.*s ", STR_ARG(name));
     buf_add_cstr(out, config_env_name(s, derived, sizeof derived));
 }
 
 void config_usage(buf *out)
 {
-    buf_add_cstr(out, "usage: appserver [flags]\n\nflags, which win over the environment, that over the file:\n"
-                      "  -config FILE\n        YAML or JSON; else CONFIG_FILE, else ./configs/config.yaml when it exists\n");
+    buf_add_cstr(out,
+                 "usage: appserver [flags]\n\nflags, which win over the environment, that over the file:\n"
+                 "  -config FILE\n        YAML or JSON; else CONFIG_FILE, else ./configs/config.yaml when it exists\n");
     for (size_t i = 0; i < n_settings; i++) {
         if (!settings[i].flag) continue;
-        buf_printf(out, "  -%s%s\n        %s%s%s\n", settings[i].flag, settings[i].type == SET_BOOL ? "[=true|false]" : " VALUE", settings[i].doc,
+        buf_printf(out, "  -%s%s\n        %s%s%s\n", settings[i].flag,
+                   settings[i].type == SET_BOOL ? "[=true|false]" : " VALUE", settings[i].doc,
                    settings[i].initial[0] ? " Default: " : "", settings[i].initial);
     }
     for (size_t i = 0; i < n_commands; i++)
         if (commands[i].doc) buf_printf(out, "  -%s\n        %s\n", commands[i].flag, commands[i].doc);
-    buf_add_cstr(out, "\nkeys of the file and the environment variables that set them (* = also NAME_FILE, a file that holds it):\n");
+    buf_add_cstr(
+        out,
+        "\nkeys of the file and the environment variables that set them (* = also NAME_FILE, a file that holds it):\n");
     for (size_t i = 0; i < n_settings; i++) {
         buf_printf(out, "  %s = ", settings[i].path);
         add_names(&settings[i], out);
-        buf_printf(out, "%s\n        %s%s%s\n", settings[i].secret ? " *" : "", settings[i].doc, settings[i].initial[0] ? " Default: " : "",
-                   settings[i].initial);
+        buf_printf(out, "%s\n        %s%s%s\n", settings[i].secret ? " *" : "", settings[i].doc,
+                   settings[i].initial[0] ? " Default: " : "", settings[i].initial);
     }
-    buf_add_cstr(out, "\nplugins.NAME.enabled, .required, .isolation (none|process), .config: see docs/configuration.md\n");
+    buf_add_cstr(out,
+                 "\nplugins.NAME.enabled, .required, .isolation (none|process), .config: see docs/configuration.md\n");
 }

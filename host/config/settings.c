@@ -4,15 +4,15 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#define AT(field) offsetof(struct loaded, field)
+#define AT(field)  offsetof(struct loaded, field)
 #define PUB(field) offsetof(struct loaded, pub.field)
-#define SECOND 1000LL
-#define MINUTE (60 * SECOND)
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
-#define KIB 1024LL
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
+#define SECOND     1000LL
+#define MINUTE     (60 * SECOND)
+#define HOUR       (60 * MINUTE)
+#define DAY        (24 * HOUR)
+#define KIB        1024LL
+#define MIB        (1024 * KIB)
+#define GIB        (1024 * MIB)
 
 static bool is_port(sl_str s)
 {
@@ -45,7 +45,8 @@ static const char *check_cidr(sl_str s)
     bool v6 = strchr(text, ':') != NULL;
     if (inet_pton(v6 ? AF_INET6 : AF_INET, text, bytes) != 1) return must;
     int64_t bits = 0;
-    if (slash && (!str_to_int(str_sub(s, address.n + 1, s.n), &bits) || bits < 0 || bits > (v6 ? 128 : 32))) return must;
+    if (slash && (!str_to_int(str_sub(s, address.n + 1, s.n), &bits) || bits < 0 || bits > (v6 ? 128 : 32)))
+        return must;
     return NULL;
 }
 
@@ -76,7 +77,8 @@ static const char *check_tenant(sl_str s)
 static const char *check_token(sl_str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 127) return "must be printable ASCII without blanks";
+        if ((unsigned char)s.p[i] <= ' ' || (unsigned char)s.p[i] >= 127)
+            return "must be printable ASCII without blanks";
     return NULL;
 }
 
@@ -94,7 +96,8 @@ static const char *check_directory(sl_str s) { return s.n < 4096 ? NULL : "must 
 
 const struct setting settings[] = {
     { "server.host", SET_TEXT, AT(host), "0.0.0.0", .doc = "Address to listen on; `listen` wins." },
-    { "server.port", SET_INT, AT(port), "8080", .min = 0, .max = 65535, .doc = "TCP port to listen on; 0 = any free one." },
+    { "server.port", SET_INT, AT(port), "8080", .min = 0, .max = 65535,
+      .doc = "TCP port to listen on; 0 = any free one." },
     { "server.listen", SET_LIST, PUB(listen), "", "LISTEN_ADDR", "addr", .check = check_listen,
       .doc = "Listeners: `HOST:PORT`, `[::1]:8080`, `:8080` (all addresses), `unix:/path`. Empty: `host` and `port`." },
     { "server.tls.cert", SET_TEXT, PUB(tls_cert), "", "TLS_CERT_FILE", .check = check_readable,
@@ -109,13 +112,15 @@ const struct setting settings[] = {
       .doc = "Open client connections; more are refused." },
     { "server.max_header_bytes", SET_SIZE, PUB(max_header_bytes), "32KiB", .min = KIB, .max = MIB,
       .doc = "Request line and header fields together; beyond: 431." },
-    { "server.max_headers", SET_INT, PUB(max_headers), "100", .min = 1, .max = 1000, .doc = "Header fields of a request; beyond: 431." },
+    { "server.max_headers", SET_INT, PUB(max_headers), "100", .min = 1, .max = 1000,
+      .doc = "Header fields of a request; beyond: 431." },
     { "server.max_body", SET_SIZE, PUB(max_body), "1MiB", .min = KIB, .max = GIB, .doc = "Request body; beyond: 413." },
     { "server.max_inflight", SET_INT, PUB(max_inflight), "4096", .min = 1, .max = 100000,
       .doc = "Requests in work at once; more are answered 503." },
     { "server.timeouts.header", SET_DURATION, PUB(header_ms), "10s", .min = 100, .max = HOUR,
       .doc = "For the whole head of a request, from its first byte (TLS handshake included)." },
-    { "server.timeouts.body", SET_DURATION, PUB(body_ms), "30s", .min = 100, .max = DAY, .doc = "For the whole body of a request." },
+    { "server.timeouts.body", SET_DURATION, PUB(body_ms), "30s", .min = 100, .max = DAY,
+      .doc = "For the whole body of a request." },
     { "server.timeouts.idle", SET_DURATION, PUB(idle_ms), "60s", .min = 100, .max = DAY,
       .doc = "Between requests of a kept connection." },
     { "server.timeouts.write", SET_DURATION, PUB(write_ms), "30s", .min = 100, .max = DAY,
@@ -132,21 +137,26 @@ const struct setting settings[] = {
       .doc = "Refuse requests without `X-Tenant-ID` instead of using `default_tenant`." },
     { "server.default_tenant", SET_TEXT, PUB(default_tenant), "default", "DEFAULT_TENANT", .check = check_tenant,
       .doc = "Tenant of requests without `X-Tenant-ID`." },
-    { "server.page_default", SET_INT, PUB(page_default), "25", .min = 1, .max = 10000, .doc = "Items of a list without `limit`." },
+    { "server.page_default", SET_INT, PUB(page_default), "25", .min = 1, .max = 10000,
+      .doc = "Items of a list without `limit`." },
     { "server.page_max", SET_INT, PUB(page_max), "500", .min = 1, .max = 10000, .doc = "Largest `limit` of a list." },
     { "server.idempotency_retention", SET_DURATION, PUB(idempotency_ms), "24h", .min = MINUTE, .max = 30 * DAY,
       .doc = "How long an `Idempotency-Key` is remembered." },
 
     { "database.dsn", SET_TEXT, PUB(dsn), "", "DATABASE_URL", "dsn", .check = check_dsn, .secret = true,
-      .doc = "`sqlite:PATH` or `postgres://...`; empty = memory, lost at exit, unless the parts below name a database." },
-    { "database.host", SET_TEXT, AT(db_host), "", .doc = "PostgreSQL server (or socket directory) when no `dsn` is given." },
+      .doc =
+          "`sqlite:PATH` or `postgres://...`; empty = memory, lost at exit, unless the parts below name a database." },
+    { "database.host", SET_TEXT, AT(db_host), "",
+      .doc = "PostgreSQL server (or socket directory) when no `dsn` is given." },
     { "database.port", SET_INT, AT(db_port), "5432", .min = 1, .max = 65535, .doc = "Its port." },
     { "database.user", SET_TEXT, AT(db_user), "", .doc = "Role to log in as." },
     { "database.password", SET_TEXT, AT(db_password), "", .secret = true, .doc = "Its password." },
     { "database.name", SET_TEXT, AT(db_name), "", .doc = "Database on that server." },
-    { "database.sslmode", SET_CHOICE, AT(db_sslmode), "", .choices = "disable|allow|prefer|require|verify-ca|verify-full",
+    { "database.sslmode", SET_CHOICE, AT(db_sslmode), "",
+      .choices = "disable|allow|prefer|require|verify-ca|verify-full",
       .doc = "TLS to PostgreSQL, as in libpq; empty = libpq's own default." },
-    { "database.max_open_conns", SET_INT, PUB(max_open_conns), "10", .min = 1, .max = 1000, .doc = "PostgreSQL connections at most." },
+    { "database.max_open_conns", SET_INT, PUB(max_open_conns), "10", .min = 1, .max = 1000,
+      .doc = "PostgreSQL connections at most." },
     { "database.max_idle_conns", SET_INT, PUB(max_idle_conns), "5", .min = 0, .max = 1000,
       .doc = "Of these, kept open while idle; never more than `max_open_conns`." },
     { "database.conn_max_lifetime", SET_DURATION, PUB(conn_max_lifetime_ms), "5m", .min = 0, .max = 7 * DAY,
@@ -154,20 +164,22 @@ const struct setting settings[] = {
     { "database.connect_timeout", SET_DURATION, PUB(connect_ms), "5s", .min = 100, .max = 10 * MINUTE,
       .doc = "For reaching the database before a request is answered 503." },
     { "database.max_rows", SET_INT, PUB(max_rows), "10000", .min = 1, .max = 10000000, .doc = "Rows of one result." },
-    { "database.max_result_bytes", SET_SIZE, PUB(max_result_bytes), "16MiB", .min = 64 * KIB, .max = GIB, .doc = "Bytes of one result." },
+    { "database.max_result_bytes", SET_SIZE, PUB(max_result_bytes), "16MiB", .min = 64 * KIB, .max = GIB,
+      .doc = "Bytes of one result." },
     { "database.migrate_on_start", SET_BOOL, PUB(migrate), "true", NULL, "migrate",
       .doc = "Apply pending migrations at the start; otherwise pending ones are an error." },
 
     { "logging.level", SET_CHOICE, PUB(log_level), "info", "LOG_LEVEL", "log-level", .choices = "debug|info|warn|error",
       .doc = "Least level that is logged." },
-    { "logging.format", SET_CHOICE, PUB(log_format), "text", "LOG_FORMAT", .choices = "text|json", .doc = "Form of log lines." },
+    { "logging.format", SET_CHOICE, PUB(log_format), "text", "LOG_FORMAT", .choices = "text|json",
+      .doc = "Form of log lines." },
     { "metrics.token", SET_TEXT, PUB(metrics_token), "", .check = check_token, .secret = true,
       .doc = "Bearer token that `/metrics` asks for; empty = open." },
 
-    { "auth.tokens", SET_LIST, PUB(api_tokens), "", "API_TOKENS API_TOKEN", "api-tokens", .check = check_token, .secret = true,
-      .doc = "Bearer tokens of services: every tenant, no administration." },
-    { "auth.admin_tokens", SET_LIST, PUB(admin_tokens), "", "ADMIN_TOKENS ADMIN_TOKEN", .check = check_token, .secret = true,
-      .doc = "Bearer tokens of administrators." },
+    { "auth.tokens", SET_LIST, PUB(api_tokens), "", "API_TOKENS API_TOKEN", "api-tokens", .check = check_token,
+      .secret = true, .doc = "Bearer tokens of services: every tenant, no administration." },
+    { "auth.admin_tokens", SET_LIST, PUB(admin_tokens), "", "ADMIN_TOKENS ADMIN_TOKEN", .check = check_token,
+      .secret = true, .doc = "Bearer tokens of administrators." },
     { "security.secret_encryption_key", SET_TEXT, PUB(secret_keys), "", "SECRET_ENCRYPTION_KEY", .secret = true,
       .doc = "Master key of 16, 24 or 32 bytes, raw, base64 or hex; several with commas: the first seals, all unseal. "
              "Mandatory with a durable store." },
@@ -178,8 +190,8 @@ const struct setting settings[] = {
       .doc = "Directories that hold `MODULE/NNNN_what.sql`; empty = the one that came with the executable." },
     { "modules.slow_ms", SET_DURATION, PUB(slow_ms), "100", "MODULE_SLOW_MS", "slow-ms", .min = 0, .max = HOUR,
       .doc = "A handler that holds the loop this long without waiting is named in the log; 0 = no watchdog." },
-    { "modules.slow_module_ms", SET_DURATION, PUB(slow_module_ms), "1000", "MODULE_SLOW_THRESHOLD_MS", .min = 0, .max = HOUR,
-      .doc = "A plugin whose start or stop takes longer is shown as slow." },
+    { "modules.slow_module_ms", SET_DURATION, PUB(slow_module_ms), "1000", "MODULE_SLOW_THRESHOLD_MS", .min = 0,
+      .max = HOUR, .doc = "A plugin whose start or stop takes longer is shown as slow." },
 
     { "jobs.concurrency", SET_INT, PUB(job_concurrency), "32", .min = 0, .max = 10000,
       .doc = "Jobs that this process runs at once; 0 = none." },
@@ -189,10 +201,12 @@ const struct setting settings[] = {
       .doc = "How often an idle replica looks for jobs that others enqueued." },
     { "jobs.deadline", SET_DURATION, PUB(job_deadline_ms), "30s", .min = 10, .max = DAY,
       .doc = "Deadline of an attempt when its kind states none." },
-    { "jobs.attempts", SET_INT, PUB(job_attempts), "5", .min = 1, .max = 1000, .doc = "Attempts of a job when its kind states none." },
+    { "jobs.attempts", SET_INT, PUB(job_attempts), "5", .min = 1, .max = 1000,
+      .doc = "Attempts of a job when its kind states none." },
     { "jobs.backoff", SET_DURATION, PUB(job_backoff_ms), "1s", .min = 10, .max = DAY,
       .doc = "Delay before the first repetition; doubles, with jitter." },
-    { "jobs.backoff_max", SET_DURATION, PUB(job_backoff_max_ms), "10m", .min = 10, .max = 7 * DAY, .doc = "Longest such delay." },
+    { "jobs.backoff_max", SET_DURATION, PUB(job_backoff_max_ms), "10m", .min = 10, .max = 7 * DAY,
+      .doc = "Longest such delay." },
     { "jobs.history_retention", SET_DURATION, PUB(job_history_ms), "168h", .min = MINUTE, .max = 3650 * DAY,
       .doc = "How long the history of finished jobs is kept." },
 
@@ -202,7 +216,8 @@ const struct setting settings[] = {
       .doc = "Private addresses and blocks that plugins may fetch from all the same." },
     { "outbound.max_total", SET_INT, PUB(outbound_max_total), "256", .min = 1, .max = 10000,
       .doc = "Outbound requests at once; more wait inside their deadline." },
-    { "outbound.max_per_host", SET_INT, PUB(outbound_max_per_host), "16", .min = 1, .max = 10000, .doc = "Of these, to one host." },
+    { "outbound.max_per_host", SET_INT, PUB(outbound_max_per_host), "16", .min = 1, .max = 10000,
+      .doc = "Of these, to one host." },
     { "outbound.timeout", SET_DURATION, PUB(outbound_timeout_ms), "10s", .min = 10, .max = HOUR,
       .doc = "For an outbound request that has no deadline of its own." },
     { "outbound.max_bytes", SET_SIZE, PUB(outbound_max_bytes), "4MiB", .min = KIB, .max = GIB,

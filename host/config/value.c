@@ -35,10 +35,17 @@ void config_complain(struct load *l, struct origin o, const char *path, const ch
     va_end(ap);
     l->failed++;
     switch (o.source) {
-    case FROM_FILE: buf_printf(l->errors, "%s:%d: ", o.name, o.line); break;
-    case FROM_ENV: buf_printf(l->errors, "environment %s: ", o.name); break;
-    case FROM_FLAG: buf_printf(l->errors, "flag -%s: ", o.name); break;
-    case FROM_DEFAULT: break;
+    case FROM_FILE:
+        buf_printf(l->errors, "%s:%d: ", o.name, o.line);
+        break;
+    case FROM_ENV:
+        buf_printf(l->errors, "environment %s: ", o.name);
+        break;
+    case FROM_FLAG:
+        buf_printf(l->errors, "flag -%s: ", o.name);
+        break;
+    case FROM_DEFAULT:
+        break;
     }
     if (path && path[0] && (o.source == FROM_FILE || o.source == FROM_DEFAULT)) buf_printf(l->errors, "%s: ", path);
     buf_printf(l->errors, "%s\n", text);
@@ -47,7 +54,8 @@ void config_complain(struct load *l, struct origin o, const char *path, const ch
 size_t config_index(const char *path)
 {
     size_t i = 0;
-    while (strcmp(settings[i].path, path) != 0) i++;
+    while (strcmp(settings[i].path, path) != 0)
+        i++;
     return i;
 }
 
@@ -64,12 +72,16 @@ bool config_bool(sl_str text, bool *v)
 /* "64KiB", "1MB", "4096": bytes. */
 static bool parse_size(sl_str s, int64_t *v)
 {
-    static const struct { const char *unit; int64_t factor; } units[] = {
-        { "", 1 }, { "B", 1 }, { "KiB", 1LL << 10 }, { "MiB", 1LL << 20 }, { "GiB", 1LL << 30 },
+    static const struct {
+        const char *unit;
+        int64_t factor;
+    } units[] = {
+        { "", 1 },      { "B", 1 },        { "KiB", 1LL << 10 }, { "MiB", 1LL << 20 }, { "GiB", 1LL << 30 },
         { "KB", 1000 }, { "MB", 1000000 }, { "GB", 1000000000 },
     };
     size_t digits = 0;
-    while (digits < s.n && isdigit((unsigned char)s.p[digits])) digits++;
+    while (digits < s.n && isdigit((unsigned char)s.p[digits]))
+        digits++;
     sl_str unit = str_trim(str_sub(s, digits, s.n));
     for (size_t i = 0; i < sizeof units / sizeof *units; i++)
         if (str_equal_nocase(unit, sl_cstr(units[i].unit)))
@@ -107,37 +119,41 @@ static const char *quoted(const struct setting *s, sl_str text, char room[80])
     room[0] = 0;
     if (s->secret) return room;
     size_t n = (size_t)snprintf(room, 80, ", not \"");
-    for (size_t i = 0; i < text.n && i < 60; i++) room[n++] = isprint((unsigned char)text.p[i]) ? text.p[i] : '?';
+    for (size_t i = 0; i < text.n && i < 60; i++)
+        room[n++] = isprint((unsigned char)text.p[i]) ? text.p[i] : '?';
     (void)snprintf(room + n, 80 - n, "%s\"", text.n > 60 ? "..." : "");
     return room;
 }
 
 static bool set_number(struct load *l, const struct setting *s, struct origin o, sl_str text)
 {
-    static const char *const what[] = { [SET_INT] = "a whole number", [SET_DURATION] = "a time such as 250ms, 15s or 1h30m",
+    static const char *const what[] = { [SET_INT] = "a whole number",
+                                        [SET_DURATION] = "a time such as 250ms, 15s or 1h30m",
                                         [SET_SIZE] = "a size such as 4096, 64KiB or 1MiB" };
     int64_t v = 0;
     bool ok = s->type == SET_INT ? str_to_int(text, &v)
-              : s->type == SET_SIZE ? parse_size(text, &v)
-                                    : parse_duration(text, o.source == FROM_ENV || o.source == FROM_FLAG ? o.name : s->path, &v);
+              : s->type == SET_SIZE
+                  ? parse_size(text, &v)
+                  : parse_duration(text, o.source == FROM_ENV || o.source == FROM_FLAG ? o.name : s->path, &v);
     if (ok && v >= s->min && v <= s->max) {
         memcpy((char *)l->cfg + s->at, &v, sizeof v);
         return true;
     }
     buf range;
-    char not[80];
+    char not [80];
     buf_init(&range, 200);
     config_show_int(s, s->min, &range);
     buf_add_cstr(&range, " to ");
     config_show_int(s, s->max, &range);
-    config_complain(l, o, s->path, "must be %s from %.*s%s", what[s->type], STR_ARG(buf_str(&range)), quoted(s, text, not));
+    config_complain(l, o, s->path, "must be %s from %.*s%s", what[s->type], STR_ARG(buf_str(&range)),
+                    quoted(s, text, not ));
     buf_free(&range);
     return false;
 }
 
 static bool set_choice(struct load *l, const struct setting *s, struct origin o, sl_str text, sl_str *field)
 {
-    char not[80], list[200] = "";
+    char not [80], list[200] = "";
     sl_str rest = sl_cstr(s->choices), choice;
     while (str_split(&rest, '|', &choice)) {
         if (str_equal_nocase(choice, text)) {
@@ -147,16 +163,16 @@ static bool set_choice(struct load *l, const struct setting *s, struct origin o,
         size_t n = strlen(list);
         (void)snprintf(list + n, sizeof list - n, "%s%.*s", n ? ", " : "", STR_ARG(choice));
     }
-    config_complain(l, o, s->path, "must be one of %s%s", list, quoted(s, text, not));
+    config_complain(l, o, s->path, "must be one of %s%s", list, quoted(s, text, not ));
     return false;
 }
 
 static bool checked(struct load *l, const struct setting *s, struct origin o, sl_str text)
 {
-    char not[80];
+    char not [80];
     const char *must = s->check ? s->check(text) : NULL;
     if (!must && memchr(text.p ? text.p : "", 0, text.n)) must = "must not contain a NUL";
-    if (must) config_complain(l, o, s->path, "%s%s", must, quoted(s, text, not));
+    if (must) config_complain(l, o, s->path, "%s%s", must, quoted(s, text, not ));
     return !must;
 }
 
@@ -169,18 +185,21 @@ static bool add_item(struct load *l, const struct setting *s, struct origin o, s
     return true;
 }
 
-static bool set_list(struct load *l, const struct setting *s, struct origin o, const sl_str *texts, size_t n, bool split)
+static bool set_list(struct load *l, const struct setting *s, struct origin o, const sl_str *texts, size_t n,
+                     bool split)
 {
     struct str_list list = { NULL, 0 };
     size_t room = n;
     bool ok = true;
     for (size_t i = 0; split && i < n; i++)
-        for (size_t j = 0; j < texts[i].n; j++) room += texts[i].p[j] == ',';
+        for (size_t j = 0; j < texts[i].n; j++)
+            room += texts[i].p[j] == ',';
     list.item = arena_alloc(l->cfg->pub.arena, (room + 1) * sizeof *list.item);
     for (size_t i = 0; i < n; i++) {
         sl_str rest = texts[i], part;
         if (!split) ok = add_item(l, s, o, rest, &list) && ok;
-        while (split && str_split(&rest, ',', &part)) ok = add_item(l, s, o, part, &list) && ok;
+        while (split && str_split(&rest, ',', &part))
+            ok = add_item(l, s, o, part, &list) && ok;
     }
     if (ok) memcpy((char *)l->cfg + s->at, &list, sizeof list);
     return ok;
@@ -196,10 +215,12 @@ bool config_set(struct load *l, const struct setting *s, struct origin o, const 
     } else if (s->type == SET_INT || s->type == SET_SIZE || s->type == SET_DURATION) {
         ok = set_number(l, s, o, text);
     } else if (s->type == SET_BOOL) {
-        char not[80];
+        char not [80];
         ok = config_bool(text, &flag);
-        if (ok) memcpy((char *)l->cfg + s->at, &flag, sizeof flag);
-        else config_complain(l, o, s->path, "must be true or false%s", quoted(s, text, not));
+        if (ok)
+            memcpy((char *)l->cfg + s->at, &flag, sizeof flag);
+        else
+            config_complain(l, o, s->path, "must be true or false%s", quoted(s, text, not ));
     } else {
         if (s->secret && n) text = texts[0]; /* blanks may belong to a key or a password */
         if (text.n && s->type == SET_CHOICE) {
@@ -217,7 +238,8 @@ bool config_set(struct load *l, const struct setting *s, struct origin o, const 
 const char *config_env_name(const struct setting *s, char *room, size_t size)
 {
     size_t i = 0;
-    for (; s->path[i] && i + 1 < size; i++) room[i] = s->path[i] == '.' ? '_' : (char)toupper((unsigned char)s->path[i]);
+    for (; s->path[i] && i + 1 < size; i++)
+        room[i] = s->path[i] == '.' ? '_' : (char)toupper((unsigned char)s->path[i]);
     room[i] = 0;
     return room;
 }

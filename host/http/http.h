@@ -23,6 +23,7 @@ void http_rebuild_routes(void);                /* from the started modules; one 
 /* "METHOD /a/{b}" well formed? Used by the loader's checks; and do two patterns clash? */
 bool route_check(const char *name, char *why, size_t why_size);
 bool route_clash(const char *a, const char *b);
+void http_sweep(call *c);                      /* [S] removes idempotency records that are too old; for a ticker */
 void http_close(void);
 
 /* ---- schema.c: the JSON Schema subset (docs/api.md lists it) ---- */
@@ -35,6 +36,10 @@ size_t schema_check(const json_t *schema, json_t *v, schema_report *report, void
 /* ---- render.c ---- */
 /* One row as a JSON object by the out schema; SL_EINVAL: a value does not fit its field. */
 sl_err render_row(buf *out, const json_t *schema, const sl_rows *rows, uint32_t row);
+
+/* The contract's reply_row and reply_list, for any kind of call: HTTP answers are written in place, others through c->ops. */
+sl_err http_reply_row(call *c, int32_t status, const sl_rows *rows);
+sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n); /* [S] */
 
 /* ---- problem.c ---- */
 /* application/problem+json of RFC 9457. errors: JSON array text or absent. */

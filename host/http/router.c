@@ -91,19 +91,22 @@ struct node {
     struct node *param;       /* the child behind any segment */
     struct route *routes[ROUTE_METHODS];
 };
-struct router { arena *arena; struct node root; };
+struct router { arena *arena; size_t held; struct node root; };
 
 router *router_new(void)
 {
     arena *a = arena_new(0);
     router *r = arena_alloc(a, sizeof *r);
     r->arena = a;
+    r->held = 1;
     return r;
 }
 
-void router_free(router *r)
+void router_hold(router *r) { r->held++; }
+
+void router_drop(router *r)
 {
-    if (r) arena_free(r->arena);
+    if (r && --r->held == 0) arena_free(r->arena);
 }
 
 arena *router_arena(router *r) { return r->arena; }

@@ -19,7 +19,6 @@ uint64_t loop_now(void) { return uv_now(&loop.uv); }
 
 static void on_turn_end(uv_prepare_t *p)
 {
-    (void)p;
     /* Work may ask for more work, also for itself again: what it adds runs in the same turn. */
     for (size_t i = 0; i < loop.n_work; i++) {
         void (*fn)(void *arg) = loop.work[i].fn;
@@ -27,6 +26,7 @@ static void on_turn_end(uv_prepare_t *p)
         fn(loop.work[i].arg);
     }
     loop.n_work = 0;
+    uv_unref((uv_handle_t *)p);
     log_flush();
 }
 
@@ -38,6 +38,7 @@ void loop_at_turn_end(void (*fn)(void *arg), void *arg)
         fn(arg);
         return;
     }
+    uv_ref((uv_handle_t *)&loop.turn_end); /* the loop does not end before its turn did */
     loop.work[loop.n_work].fn = fn;
     loop.work[loop.n_work++].arg = arg;
 }

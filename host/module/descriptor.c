@@ -58,6 +58,8 @@ static bool rows(struct reading *r, void **to, const void *from, uint32_t n, uin
 static bool schema(struct reading *r, json_t **to, const char *source, const char *what, const char *of)
 {
     char why[256] = "";
+    json_decref(*to);
+    *to = NULL;
     if (!source) return true;
     *to = module_hooks->schema_read(sl_cstr(source), why, sizeof why);
     return *to || wrong(r, "%s%s: %s", of, what, why);

@@ -171,8 +171,16 @@ static void check_config(struct module *m, sl_str text, buf *errors)
         while (str_split(&rest, '\n', &line))
             if (line.n) buf_add_str(errors, line), buf_add_char(errors, '\n');
     } else m->config = m->staged->config;
-    json_decref(schema);
+    json_decref(m->staged->config_schema);
+    m->staged->config_schema = schema;
     buf_free(&own);
+}
+
+void modules_print_config(buf *out)
+{
+    for (const struct module *m = modules_first(); m; m = m->next)
+        if (m->staged && m->staged->config && !m->linked)
+            config_print_plugin(module_cfg, m->name, m->staged->config_schema, m->staged->config, out);
 }
 
 static void probe_found(buf *errors)

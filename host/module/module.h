@@ -90,6 +90,7 @@ void module_builtin(const sl_plugin *plugin); /* a module linked into the host; 
  * a short-lived child). Blocks; call it before the loop serves. Sentences about what cannot start go to errors, one a line;
  * returns their number. What is not `required` is left out of the start but stays visible as failed. */
 size_t modules_discover(buf *errors);
+void modules_print_config(buf *out); /* effective configurations as YAML, secrets hidden; after modules_discover */
 /* [S] Load, migrate, create and start all in order and publish them. SL_OK, or `why`: a required module did not start. With
  * migrate_only only the migrations run. */
 sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size);

@@ -4,7 +4,11 @@
 #include <netinet/in.h>
 #include <string.h>
 
-struct block { unsigned char prefix[16]; unsigned bits; const char *name; };
+struct block {
+    unsigned char prefix[16];
+    unsigned bits;
+    const char *name;
+};
 
 /* IANA IPv4 Special-Purpose Address Registry (RFC 6890 and its updates) without the blocks that it marks globally
  * reachable, and multicast (RFC 5771). More specific blocks stand first. */
@@ -28,7 +32,8 @@ static const struct block v4_blocks[] = {
 };
 
 /* IANA IPv6 Special-Purpose Address Registry, with multicast (RFC 4291), the deprecated site-local block (RFC 3879) and
- * the deprecated IPv4-compatible block (RFC 4291 2.5.5.1). What carries an IPv4 address is handled by ip_inside first. */
+ * the deprecated IPv4-compatible block (RFC 4291 2.5.5.1). What carries an IPv4 address is handled by ip_inside first.
+ */
 static const struct block v6_blocks[] = {
     { { [15] = 1 }, 128, "loopback" },
     { { 0 }, 128, "unspecified" },
@@ -46,8 +51,8 @@ static const struct block v6_blocks[] = {
     { { 0xff }, 8, "multicast" },
 };
 
-static const unsigned char mapped_prefix[12] = { [10] = 0xff, [11] = 0xff };             /* ::ffff:0:0/96, RFC 4291 */
-static const unsigned char nat64_prefix[12] = { 0x00, 0x64, 0xff, 0x9b };                /* 64:ff9b::/96, RFC 6052 */
+static const unsigned char mapped_prefix[12] = { [10] = 0xff, [11] = 0xff }; /* ::ffff:0:0/96, RFC 4291 */
+static const unsigned char nat64_prefix[12] = { 0x00, 0x64, 0xff, 0x9b };    /* 64:ff9b::/96, RFC 6052 */
 
 static bool same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
 {
@@ -150,7 +155,8 @@ static size_t ip_inside(const struct ip *ip, struct ip in[2])
     }
     if (b[0] == 0x20 && b[1] == 0x01 && b[2] == 0 && b[3] == 0) { /* Teredo, RFC 4380 4: server, then client inverted */
         unsigned char client[4];
-        for (int i = 0; i < 4; i++) client[i] = b[12 + i] ^ 0xff;
+        for (int i = 0; i < 4; i++)
+            client[i] = b[12 + i] ^ 0xff;
         in[0] = v4_from(b + 4);
         in[1] = v4_from(client);
         return 2;
@@ -165,6 +171,7 @@ const char *ip_special(const struct ip *ip)
     size_t n = ip_inside(ip, in);
     if (n == 0) return block_name(v6_blocks, sizeof v6_blocks / sizeof *v6_blocks, ip);
     const char *name = NULL;
-    for (size_t i = 0; i < n && !name; i++) name = ip_special(&in[i]);
+    for (size_t i = 0; i < n && !name; i++)
+        name = ip_special(&in[i]);
     return name;
 }

@@ -28,7 +28,8 @@ void spare_give(buf *b)
 
 void spare_clear(void)
 {
-    while (n_spare) buf_free(&spare[--n_spare]);
+    while (n_spare)
+        buf_free(&spare[--n_spare]);
 }
 
 void conn_phase(struct conn *c, enum phase phase, uint32_t ms)
@@ -76,14 +77,18 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     struct conn *c = s->data;
     if (n == 0) return;
     if (n < 0) {
-        if (n == UV_EOF) conn_eof(c);
-        else conn_close(c);
+        if (n == UV_EOF)
+            conn_eof(c);
+        else
+            conn_close(c);
         return;
     }
     srv.stats.bytes_in += (uint64_t)n;
     if (c->phase == CONN_LINGER) return;
-    if (c->ssl) tls_input(c, b->base, (size_t)n);
-    else conn_input(c, b->base, (size_t)n);
+    if (c->ssl)
+        tls_input(c, b->base, (size_t)n);
+    else
+        conn_input(c, b->base, (size_t)n);
     conn_work(c);
 }
 
@@ -92,11 +97,14 @@ static void update_reading(struct conn *c)
     bool want = c->phase == CONN_LINGER || (c->phase < CONN_FLUSH && c->in.n < IN_MAX && !c->eof);
     if (want == c->reading) return;
     c->reading = want;
-    if (want) uv_read_start(&c->io.stream, on_alloc, on_read);
-    else uv_read_stop(&c->io.stream);
+    if (want)
+        uv_read_start(&c->io.stream, on_alloc, on_read);
+    else
+        uv_read_stop(&c->io.stream);
 }
 
-/* The client will send no more. While an answer is pending that is taken for leaving, as a closed connection looks the same. */
+/* The client will send no more. While an answer is pending that is taken for leaving, as a closed connection looks the
+ * same. */
 void conn_eof(struct conn *c)
 {
     if (c->phase == CONN_IDLE && (c->in.n || conn_unsent(c))) {
@@ -132,8 +140,10 @@ static void on_written(uv_write_t *w, int status)
     if (c->phase == CONN_CLOSED) return;
     srv.stats.bytes_out += c->flight.n;
     spare_give(&c->flight);
-    if (status < 0) conn_close(c);
-    else conn_work(c);
+    if (status < 0)
+        conn_close(c);
+    else
+        conn_work(c);
 }
 
 /* Hand over what is ready: one try, and a queued write for what the socket did not take. */
@@ -188,8 +198,10 @@ void conn_work(struct conn *c)
     if (c->phase == CONN_CLOSED) return;
     if (!c->in.n && c->in.p) spare_give(&c->in);
     if (!conn_unsent(c)) {
-        if (c->phase == CONN_FLUSH) finish(c);
-        else if (c->phase == CONN_IDLE && !c->in.n && (c->eof || srv.draining)) conn_close(c);
+        if (c->phase == CONN_FLUSH)
+            finish(c);
+        else if (c->phase == CONN_IDLE && !c->in.n && (c->eof || srv.draining))
+            conn_close(c);
     }
     if (c->phase == CONN_CLOSED) return;
     update_reading(c);
@@ -242,12 +254,16 @@ void conn_close(struct conn *c)
     if (c->r) request_gone(c);
     conn_phase(c, CONN_CLOSED, 0);
     srv.stats.connections--;
-    if (c->prev) c->prev->next = c->next;
-    else srv.conns = c->next;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        srv.conns = c->next;
     if (c->next) c->next->prev = c->prev;
     if (c->dirty) {
-        if (c->dirty_prev) c->dirty_prev->dirty_next = c->dirty_next;
-        else srv.dirty = c->dirty_next;
+        if (c->dirty_prev)
+            c->dirty_prev->dirty_next = c->dirty_next;
+        else
+            srv.dirty = c->dirty_next;
         if (c->dirty_next) c->dirty_next->dirty_prev = c->dirty_prev;
         c->dirty = false;
     }
@@ -262,12 +278,14 @@ static void timed_out(struct conn *c)
         return;
     }
     conn_refuse(c, 408, "request_timeout",
-                c->phase == CONN_HEAD ? "The request's head did not arrive in time." : "The request's body did not arrive in time.");
+                c->phase == CONN_HEAD ? "The request's head did not arrive in time."
+                                      : "The request's body did not arrive in time.");
     conn_work(c);
 }
 
 void conn_check(struct conn *c, uint64_t now)
 {
+    if (c->phase == CONN_CLOSED) return;
     if (c->writing) {
         size_t queue = uv_stream_get_write_queue_size(&c->io.stream);
         if (queue != c->queue_seen) {
@@ -301,14 +319,16 @@ static void know_peer(struct conn *c, bool is_unix)
     if (len > sizeof c->peer_text) len = sizeof c->peer_text;
     memcpy(c->peer_text, text, len);
     c->peer = sl_lit(c->peer_text, len);
-    for (size_t i = 0; i < srv.n_proxies && !c->trusted; i++) c->trusted = cidr_has(&srv.proxies[i], &ip);
+    for (size_t i = 0; i < srv.n_proxies && !c->trusted; i++)
+        c->trusted = cidr_has(&srv.proxies[i], &ip);
 }
 
-/* Too many: whoever comes now is told so and let go. Leaving it in the kernel's queue would hide the overload from clients and
- * balancers, which would wait instead of going elsewhere. */
+/* Too many: whoever comes now is told so and let go. Leaving it in the kernel's queue would hide the overload from
+ * clients and balancers, which would wait instead of going elsewhere. */
 static void turn_away(struct conn *c)
 {
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    static const char text[] =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     uv_buf_t b = uv_buf_init((char *)text, sizeof text - 1);
     if (!srv.tls) uv_try_write(&c->io.stream, &b, 1);
     srv.stats.refused++;
@@ -319,8 +339,10 @@ void conn_open(uv_stream_t *listener, bool is_unix)
 {
     struct conn *c = calloc(1, sizeof *c);
     if (!c) return;
-    if (is_unix) uv_pipe_init(loop_uv(), &c->io.pipe, 0);
-    else uv_tcp_init(loop_uv(), &c->io.tcp);
+    if (is_unix)
+        uv_pipe_init(loop_uv(), &c->io.pipe, 0);
+    else
+        uv_tcp_init(loop_uv(), &c->io.tcp);
     c->io.handle.data = c;
     c->next = srv.conns;
     if (srv.conns) srv.conns->prev = c;
@@ -339,7 +361,9 @@ void conn_open(uv_stream_t *listener, bool is_unix)
     llhttp_init(&c->parser, HTTP_REQUEST, &srv.parser);
     c->parser.data = c;
     know_peer(c, is_unix);
-    if (srv.tls) conn_phase(c, CONN_HANDSHAKE, srv.cfg.header_ms);
-    else conn_phase(c, CONN_IDLE, srv.cfg.idle_ms);
+    if (srv.tls)
+        conn_phase(c, CONN_HANDSHAKE, srv.cfg.header_ms);
+    else
+        conn_phase(c, CONN_IDLE, srv.cfg.idle_ms);
     update_reading(c);
 }

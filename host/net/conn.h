@@ -8,13 +8,13 @@
 #include <uv.h>
 
 enum {
-    TARGET_MAX = 8192,       /* bytes of a request target */
-    IN_MAX = 16 << 10,       /* bytes read ahead of the request that is being answered; then reading stops */
-    OUT_HIGH = 64 << 10,     /* unsent bytes at which no further pipelined request is started */
-    OUT_MAX = 64 << 20,      /* unsent bytes at which a connection is cut; also the largest answer in one piece */
-    READ_SIZE = 64 << 10,    /* the one shared read buffer */
-    LINGER_MS = 2000,        /* how long what a client still sends is thrown away so that it can read its answer */
-    RATE_GRACE_MS = 1000     /* a body's rate is not judged earlier */
+    TARGET_MAX = 8192,    /* bytes of a request target */
+    IN_MAX = 16 << 10,    /* bytes read ahead of the request that is being answered; then reading stops */
+    OUT_HIGH = 64 << 10,  /* unsent bytes at which no further pipelined request is started */
+    OUT_MAX = 64 << 20,   /* unsent bytes at which a connection is cut; also the largest answer in one piece */
+    READ_SIZE = 64 << 10, /* the one shared read buffer */
+    LINGER_MS = 2000,     /* how long what a client still sends is thrown away so that it can read its answer */
+    RATE_GRACE_MS = 1000  /* a body's rate is not judged earlier */
 };
 
 /* Where a connection stands. From CONN_FLUSH on no input is parsed any more. */
@@ -31,55 +31,65 @@ enum phase {
 };
 
 struct conn;
-struct waiter { struct request *r; call *c; }; /* on the stack of the fiber that waits in exchange_wait */
+struct waiter {
+    struct request *r;
+    call *c;
+}; /* on the stack of the fiber that waits in exchange_wait */
 
 /* One exchange with what the server keeps of it. Pooled: on a busy connection no request allocates. */
 struct request {
-    exchange pub;             /* first */
-    struct conn *conn;        /* NULL: the connection died and nobody was told (no on_gone) */
-    struct request *next;     /* in the pool */
-    char *head;               /* target, then names and values, each copied once out of the read buffer */
+    exchange pub;         /* first */
+    struct conn *conn;    /* NULL: the connection died and nobody was told (no on_gone) */
+    struct request *next; /* in the pool */
+    char *head;           /* target, then names and values, each copied once out of the read buffer */
     size_t head_n, head_room;
     sl_pair *pairs;
     size_t n_pairs, pairs_room;
     buf body;
     struct waiter *waiter;
-    size_t extra;             /* bytes of trailers and chunk extensions */
-    bool in_value;            /* the last header piece belonged to a value */
-    bool head_done, claimed;  /* claimed: on_head was called */
+    size_t extra;                    /* bytes of trailers and chunk extensions */
+    bool in_value;                   /* the last header piece belonged to a value */
+    bool head_done, claimed;         /* claimed: on_head was called */
     bool started, chunked, bodiless; /* of the answer */
-    bool expects;             /* Expect: 100-continue */
+    bool expects;                    /* Expect: 100-continue */
+    bool leaving, ended;             /* on_gone is running; the user ended the exchange in it */
 };
 
 struct conn {
-    union { uv_handle_t handle; uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; } io;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } io;
     uv_write_t write;
     llhttp_t parser;
     struct conn *prev, *next, *dirty_prev, *dirty_next;
     struct request *r;
     SSL *ssl;
-    buf in;                   /* read but not parsed yet */
-    buf out;                  /* answers not handed to TLS or the socket yet */
-    buf wire;                 /* TLS records not handed to the socket yet */
-    buf flight;               /* what uv_write is busy with */
+    buf in;                        /* read but not parsed yet */
+    buf out;                       /* answers not handed to TLS or the socket yet */
+    buf wire;                      /* TLS records not handed to the socket yet */
+    buf flight;                    /* what uv_write is busy with */
     const char *base, *end, *scan; /* the bytes in the parser, and how far scan_lines came */
-    const char *tls_p;        /* cipher text that OpenSSL has not taken yet */
+    const char *tls_p;             /* cipher text that OpenSSL has not taken yet */
     size_t tls_n;
-    uint64_t deadline;        /* loop_now(); 0 = none */
+    uint64_t deadline; /* loop_now(); 0 = none */
     uint64_t body_since, progress_at;
     size_t body_bytes, head_bytes, queue_seen;
-    sl_str peer;              /* in peer_text, or "unix" */
+    sl_str peer; /* in peer_text, or "unix" */
     enum phase phase;
-    bool keep;                /* the client allows another request */
-    bool early_ok;            /* an answer in on_head need not close: the body is here */
-    bool line_start, half_end, paused, busy, dirty, writing, reading, linger, eof, trusted;
+    bool keep;     /* the client allows another request */
+    bool early_ok; /* an answer in on_head need not close: the body is here */
+    bool line_start, half_end, at_trailers, in_trailers, paused, busy, dirty, writing, reading, linger, eof, trusted;
+    char last; /* byte before base */
     char peer_text[46];
 };
 
 struct server {
     bool running, draining;
     struct server_hooks hooks;
-    struct server_config cfg;  /* its text pointers are not used after server_start, except name */
+    struct server_config cfg; /* its text pointers are not used after server_start, except name */
     char name[64];
     char *tls_cert, *tls_key;
     struct cidr *proxies;
@@ -97,8 +107,8 @@ void conn_open(uv_stream_t *listener, bool is_unix);
 void conn_phase(struct conn *c, enum phase phase, uint32_t ms); /* ms: its time limit, 0 = none */
 void conn_input(struct conn *c, const char *p, size_t n);       /* plain bytes */
 void conn_eof(struct conn *c);
-void conn_work(struct conn *c);    /* parse what waits, write what is ready */
-void conn_touch(struct conn *c);   /* something was added to out: conn_work will come */
+void conn_work(struct conn *c);  /* parse what waits, write what is ready */
+void conn_touch(struct conn *c); /* something was added to out: conn_work will come */
 void conn_close(struct conn *c);
 void conn_check(struct conn *c, uint64_t now); /* time limits */
 size_t conn_unsent(const struct conn *c);
@@ -109,10 +119,13 @@ void spare_clear(void);
 
 /* ---- conn_parse.c ---- */
 void parse_setup(llhttp_settings_t *s);
-size_t conn_parse(struct conn *c, const char *p, size_t n);     /* returns the bytes used */
+size_t conn_parse(struct conn *c, const char *p, size_t n); /* returns the bytes used */
 
 /* ---- conn_head.c ---- */
-struct refusal { int status; const char *code, *detail; };
+struct refusal {
+    int status;
+    const char *code, *detail;
+};
 bool head_check(struct conn *c, struct request *r, struct refusal *why);
 
 /* ---- exchange.c ---- */

@@ -1,4 +1,5 @@
-/* conn_head.c - a complete request head: what is ambiguous is refused, repeated fields are joined, proxies are believed or not. */
+/* conn_head.c - a complete request head: what is ambiguous is refused, repeated fields are joined, proxies are believed
+ * or not. */
 #include "net/conn.h"
 
 static bool no(struct refusal *why, int status, const char *code, const char *detail)
@@ -11,7 +12,8 @@ static bool bad(struct refusal *why, const char *detail) { return no(why, 400, "
 
 static sl_str trim_end(sl_str s)
 {
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t')) s.n--;
+    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
     return s;
 }
 
@@ -19,17 +21,25 @@ static sl_str trim_end(sl_str s)
 static bool is_single(sl_str name)
 {
     switch (name.n) {
-    case 4: return sl_is(name, "host");
-    case 6: return sl_is(name, "expect");
-    case 12: return sl_is(name, "content-type");
-    case 13: return sl_is(name, "authorization");
-    case 14: return sl_is(name, "content-length");
-    case 17: return sl_is(name, "transfer-encoding");
-    default: return false;
+    case 4:
+        return sl_is(name, "host");
+    case 6:
+        return sl_is(name, "expect");
+    case 12:
+        return sl_is(name, "content-type");
+    case 13:
+        return sl_is(name, "authorization");
+    case 14:
+        return sl_is(name, "content-length");
+    case 17:
+        return sl_is(name, "transfer-encoding");
+    default:
+        return false;
     }
 }
 
-/* Repeated fields become one, in the place of the first (RFC 9110 5.3; cookies by RFC 9113 8.2.3). Blanks at the end of values go. */
+/* Repeated fields become one, in the place of the first (RFC 9110 5.3; cookies by RFC 9113 8.2.3). Blanks at the end of
+ * values go. */
 static bool join_repeated(struct request *r, struct refusal *why)
 {
     uint64_t seen = 0; /* names are compared only where this little hash says that one may repeat */
@@ -38,7 +48,8 @@ static bool join_repeated(struct request *r, struct refusal *why)
         sl_pair h = r->pairs[i], *same = NULL;
         h.value = trim_end(h.value);
         if (!h.name.n) return bad(why, "A header field has no name.");
-        unsigned mix = (unsigned)h.name.n * 7u + (unsigned char)h.name.p[0] * 31u + (unsigned char)h.name.p[h.name.n - 1];
+        unsigned mix = (unsigned)h.name.n * 7u + (unsigned char)h.name.p[0] * 31u +
+                       (unsigned char)h.name.p[h.name.n - 1];
         uint64_t bit = (uint64_t)1 << (mix & 63);
         for (size_t k = 0; (seen & bit) && k < kept && !same; k++)
             if (sl_same(r->pairs[k].name, h.name)) same = &r->pairs[k];
@@ -138,7 +149,8 @@ static void believe_proxy(struct request *r)
         client = ip;
         found = true;
         trusted = false;
-        for (size_t i = 0; i < srv.n_proxies && !trusted; i++) trusted = cidr_has(&srv.proxies[i], &ip);
+        for (size_t i = 0; i < srv.n_proxies && !trusted; i++)
+            trusted = cidr_has(&srv.proxies[i], &ip);
     }
     if (found) {
         char text[64];
@@ -146,8 +158,10 @@ static void believe_proxy(struct request *r)
     }
     sl_str proto = exchange_header(x, "x-forwarded-proto"), host = exchange_header(x, "x-forwarded-host");
     if (last_part(&proto, &part)) {
-        if (str_equal_nocase(part, SL("https"))) x->scheme = SL("https");
-        else if (str_equal_nocase(part, SL("http"))) x->scheme = SL("http");
+        if (str_equal_nocase(part, SL("https")))
+            x->scheme = SL("https");
+        else if (str_equal_nocase(part, SL("http")))
+            x->scheme = SL("http");
     }
     if (last_part(&host, &part) && part.n && host_ok(part)) x->host = part;
 }
@@ -182,10 +196,14 @@ bool head_check(struct conn *c, struct request *r, struct refusal *why)
     sl_str host = { 0 }, length = { 0 }, coding = { 0 }, expect = { 0 };
     for (size_t i = 0; i < r->n_pairs; i++) {
         sl_str name = r->pairs[i].name, value = r->pairs[i].value;
-        if (name.n == 4 && sl_is(name, "host")) host = value;
-        else if (name.n == 6 && sl_is(name, "expect")) expect = value;
-        else if (name.n == 14 && sl_is(name, "content-length")) length = value;
-        else if (name.n == 17 && sl_is(name, "transfer-encoding")) coding = value;
+        if (name.n == 4 && sl_is(name, "host"))
+            host = value;
+        else if (name.n == 6 && sl_is(name, "expect"))
+            expect = value;
+        else if (name.n == 14 && sl_is(name, "content-length"))
+            length = value;
+        else if (name.n == 17 && sl_is(name, "transfer-encoding"))
+            coding = value;
     }
     if (!sl_given(host) && p->http_minor == 1) return bad(why, "HTTP/1.1 needs a Host field.");
     if (!host_ok(host)) return bad(why, "The Host field is malformed.");

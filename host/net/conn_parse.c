@@ -8,9 +8,9 @@ static int refuse(struct conn *c, int status, const char *code, const char *deta
     return HPE_USER;
 }
 
-/* A line of the head that begins with a blank continues the one before (obs-fold, RFC 9112 5.2), and a bare line feed may end
- * the head: proxies disagree about both and llhttp lets them pass, so they are refused. Looks at [scan, end) and stops behind
- * the empty line. */
+/* The lines of a head or of trailers, apart from llhttp: it lets continued lines pass (obs-fold, RFC 9112 5.2) and line
+ * feeds without CR in some places, about which proxies disagree. Looks at [scan, end) and stops behind the empty line.
+ */
 static bool scan_lines(struct conn *c)
 {
     const char *p = c->scan;
@@ -20,9 +20,10 @@ static bool scan_lines(struct conn *c)
             c->half_end = !c->half_end && p == c->end && p[-1] == '\r';
             break;
         }
-        if (c->line_start && (*p == ' ' || *p == '\t' || *p == '\n')) return false;
+        if (c->line_start && (*p == ' ' || *p == '\t' || *p == '\n' || *p == ':')) return false;
         const char *lf = memchr(p, '\n', (size_t)(c->end - p));
         c->line_start = lf != NULL;
+        if (lf && (lf > c->base ? lf[-1] : c->last) != '\r') return false;
         p = lf ? lf + 1 : c->end;
     }
     c->scan = p;
@@ -31,7 +32,8 @@ static bool scan_lines(struct conn *c)
 
 static int refuse_line(struct conn *c)
 {
-    return refuse(c, 400, "malformed_request", "A header field is folded over several lines or ends in a bare line feed.");
+    return refuse(c, 400, "malformed_request",
+                  "A header field is folded, without a name, or ends in a bare line feed.");
 }
 
 static int on_begin(llhttp_t *p)
@@ -39,7 +41,7 @@ static int on_begin(llhttp_t *p)
     struct conn *c = p->data;
     c->r = request_take(c);
     c->scan = NULL;
-    c->line_start = c->half_end = false;
+    c->line_start = c->half_end = c->in_trailers = false;
     c->head_bytes = 0;
     conn_phase(c, CONN_HEAD, srv.cfg.header_ms);
     return 0;
@@ -50,7 +52,8 @@ static char *head_room(struct request *r, size_t n)
 {
     if (n > r->head_room - r->head_n) {
         size_t room = r->head_room;
-        while (room - r->head_n < n) room *= 2; /* n and head_n are bounded by the header limit and one read */
+        while (room - r->head_n < n)
+            room *= 2; /* n and head_n are bounded by the header limit and one read */
         char *old = r->head, *p = malloc(room);
         if (!p) abort();
         memcpy(p, old, r->head_n);
@@ -154,7 +157,8 @@ static int announce(struct conn *c, struct request *r, bool has_body, uint64_t l
     srv.stats.requests++;
     srv.hooks.on_head(&r->pub);
     if (!c->r) return c->phase == CONN_SKIP ? 0 : HPE_USER; /* answered (or the server was closed) */
-    if (!chunked && length > r->pub.max_body) return refuse(c, 413, "body_too_large", "The request's body is too large.");
+    if (!chunked && length > r->pub.max_body)
+        return refuse(c, 413, "body_too_large", "The request's body is too large.");
     r->body.max = r->pub.max_body;
     if (!has_body) {
         conn_phase(c, CONN_ANSWER, 0);
@@ -192,9 +196,20 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
     return c->r->body.overflow ? refuse(c, 413, "body_too_large", "The request's body is too large.") : 0;
 }
 
+/* Before the last chunk's line feed pair come the trailers: a short stop tells where they begin. */
+static int on_chunk(llhttp_t *p)
+{
+    struct conn *c = p->data;
+    if (p->content_length) return 0;
+    c->at_trailers = true;
+    return HPE_PAUSED;
+}
+
 static int on_done(llhttp_t *p)
 {
     struct conn *c = p->data;
+    if (c->in_trailers && !scan_lines(c)) return refuse_line(c);
+    c->in_trailers = false;
     if (c->phase == CONN_SKIP) {
         conn_phase(c, CONN_IDLE, srv.cfg.idle_ms);
     } else {
@@ -215,6 +230,7 @@ void parse_setup(llhttp_settings_t *s)
     s->on_header_value = on_value;
     s->on_headers_complete = on_head_done;
     s->on_body = on_body;
+    s->on_chunk_header = on_chunk;
     s->on_message_complete = on_done;
     s->on_chunk_extension_name = s->on_chunk_extension_value = on_extension;
 }
@@ -230,24 +246,39 @@ static void refuse_syntax(struct conn *c, llhttp_errno_t e)
         }
         break;
     case HPE_INVALID_VERSION:
-        if (c->parser.http_major == 1 && c->parser.http_minor <= 1) break; /* a right version with something odd behind it */
+        if (c->parser.http_major == 1 && c->parser.http_minor <= 1)
+            break; /* a right version with something odd behind it */
         /* fall through */
     case HPE_PAUSED_H2_UPGRADE:
         conn_refuse(c, 505, "version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.");
         return;
-    default: break;
+    default:
+        break;
     }
     conn_refuse(c, 400, "malformed_request", llhttp_get_error_reason(&c->parser));
 }
 
+/* llhttp over [base, end), going on behind the stop at trailers. */
+static llhttp_errno_t execute(struct conn *c)
+{
+    const char *p = c->base;
+    for (;;) {
+        llhttp_errno_t e = llhttp_execute(&c->parser, p, (size_t)(c->end - p));
+        if (e != HPE_PAUSED || !c->at_trailers) return e;
+        c->at_trailers = c->half_end = false;
+        c->in_trailers = c->line_start = true;
+        p = c->scan = llhttp_get_error_pos(&c->parser);
+        llhttp_resume(&c->parser);
+    }
+}
+
 size_t conn_parse(struct conn *c, const char *p, size_t n)
 {
-    c->base = p;
+    c->base = c->scan = p;
     c->end = p + n;
     if (c->paused) llhttp_resume(&c->parser);
     c->paused = false;
-    c->scan = p;
-    llhttp_errno_t e = llhttp_execute(&c->parser, p, n);
+    llhttp_errno_t e = execute(c);
     if (c->phase >= CONN_FLUSH) return n; /* nothing more is wanted */
     if (e == HPE_PAUSED) {
         c->paused = true;
@@ -257,11 +288,12 @@ size_t conn_parse(struct conn *c, const char *p, size_t n)
         refuse_syntax(c, e);
         return n;
     }
-    if (c->phase == CONN_HEAD) {
-        /* Blanks before a value reach no callback: count what came, whatever it was. */
-        c->head_bytes += n;
-        if (c->head_bytes > srv.cfg.max_header_bytes + READ_SIZE) refuse_head(c);
-        else if (c->r->head_n && !scan_lines(c)) refuse_line(c);
-    }
+    /* Blanks before a value reach no callback: count what came, whatever it was. */
+    bool in_lines = (c->phase == CONN_HEAD && c->r->head_n) || c->in_trailers;
+    if (c->phase == CONN_HEAD && (c->head_bytes += n) > srv.cfg.max_header_bytes + READ_SIZE)
+        refuse_head(c);
+    else if (in_lines && !scan_lines(c))
+        refuse_line(c);
+    c->last = p[n - 1];
     return n;
 }

@@ -1,4 +1,5 @@
-/* exchange.c - answers: heads with their server-made fields, bodies whole or in pieces, and what happens when the client leaves. */
+/* exchange.c - answers: heads with their server-made fields, bodies whole or in pieces, and what happens when the
+ * client leaves. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/conn.h"
@@ -8,49 +9,93 @@
 static const char *reason(int status)
 {
     switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 303: return "See Other";
-    case 304: return "Not Modified";
-    case 307: return "Temporary Redirect";
-    case 308: return "Permanent Redirect";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 402: return "Payment Required";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 406: return "Not Acceptable";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 411: return "Length Required";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 428: return "Precondition Required";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "";
+    case 200:
+        return "OK";
+    case 201:
+        return "Created";
+    case 202:
+        return "Accepted";
+    case 204:
+        return "No Content";
+    case 206:
+        return "Partial Content";
+    case 301:
+        return "Moved Permanently";
+    case 302:
+        return "Found";
+    case 303:
+        return "See Other";
+    case 304:
+        return "Not Modified";
+    case 307:
+        return "Temporary Redirect";
+    case 308:
+        return "Permanent Redirect";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 402:
+        return "Payment Required";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 406:
+        return "Not Acceptable";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 410:
+        return "Gone";
+    case 411:
+        return "Length Required";
+    case 412:
+        return "Precondition Failed";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 415:
+        return "Unsupported Media Type";
+    case 417:
+        return "Expectation Failed";
+    case 422:
+        return "Unprocessable Content";
+    case 428:
+        return "Precondition Required";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 505:
+        return "HTTP Version Not Supported";
+    default:
+        return "";
     }
 }
 
-/* "HTTP/1.1 200 OK", Server and Date: written anew when the second changes; other statuses take the fields behind the line. */
-static struct { char text[160]; size_t n, line; uint64_t until; const char *name; } common;
+/* "HTTP/1.1 200 OK", Server and Date: written anew when the second changes; other statuses take the fields behind the
+ * line. */
+static struct {
+    char text[160];
+    size_t n, line;
+    uint64_t until;
+    const char *name;
+} common;
 
 static void refresh_common(void)
 {
@@ -60,8 +105,8 @@ static void refresh_common(void)
     char date[40];
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&t, &tm)); /* the process keeps the C locale */
     common.line = sizeof "HTTP/1.1 200 OK\r\n" - 1;
-    int n = snprintf(common.text, sizeof common.text, "HTTP/1.1 200 OK\r\n%s%s%sDate: %s\r\n", srv.name[0] ? "Server: " : "",
-                     srv.name, srv.name[0] ? "\r\n" : "", date);
+    int n = snprintf(common.text, sizeof common.text, "HTTP/1.1 200 OK\r\n%s%s%sDate: %s\r\n",
+                     srv.name[0] ? "Server: " : "", srv.name, srv.name[0] ? "\r\n" : "", date);
     common.n = (size_t)n;
     common.name = srv.name;
     common.until = loop_now() + 1000 - (uint64_t)(us / 1000 % 1000);
@@ -77,7 +122,8 @@ static char *put(char *to, const void *p, size_t n)
 static char *put_number(char *to, uint64_t v)
 {
     char digits[24], *p = digits + sizeof digits;
-    do *--p = (char)('0' + v % 10);
+    do
+        *--p = (char)('0' + v % 10);
     while (v /= 10);
     return put(to, p, (size_t)(digits + sizeof digits - p));
 }
@@ -94,20 +140,28 @@ static bool may_send(sl_pair h)
         if ((ch < ' ' && ch != '\t') || ch == 0x7f) return false;
     }
     switch (h.name.n) {
-    case 0: return false;
-    case 4: return !str_equal_nocase(h.name, SL("date"));
-    case 6: return !srv.name[0] || !str_equal_nocase(h.name, SL("server"));
-    case 10: return !str_equal_nocase(h.name, SL("connection")) && !str_equal_nocase(h.name, SL("keep-alive"));
-    case 14: return !str_equal_nocase(h.name, SL("content-length"));
-    case 17: return !str_equal_nocase(h.name, SL("transfer-encoding"));
-    default: return true;
+    case 0:
+        return false;
+    case 4:
+        return !str_equal_nocase(h.name, SL("date"));
+    case 6:
+        return !srv.name[0] || !str_equal_nocase(h.name, SL("server"));
+    case 10:
+        return !str_equal_nocase(h.name, SL("connection")) && !str_equal_nocase(h.name, SL("keep-alive"));
+    case 14:
+        return !str_equal_nocase(h.name, SL("content-length"));
+    case 17:
+        return !str_equal_nocase(h.name, SL("transfer-encoding"));
+    default:
+        return true;
     }
 }
 
 enum framing { BY_LENGTH, BY_CHUNKS, BY_CLOSE, NO_BODY };
 
 /* The head of an answer, with room behind it for `length` bytes when the body follows in one piece. */
-static bool put_head(struct conn *c, int status, const sl_pair *headers, size_t n, enum framing framing, size_t length, bool keep)
+static bool put_head(struct conn *c, int status, const sl_pair *headers, size_t n, enum framing framing, size_t length,
+                     bool keep)
 {
     size_t need = sizeof common.text + 160;
     if (loop_now() >= common.until || common.name != srv.name) refresh_common();
@@ -143,8 +197,10 @@ static bool put_head(struct conn *c, int status, const sl_pair *headers, size_t 
     } else if (framing == BY_CHUNKS) {
         p = PUT(p, "Transfer-Encoding: chunked\r\n");
     }
-    if (!keep) p = PUT(p, "Connection: close\r\n");
-    else if (c->parser.http_minor == 0) p = PUT(p, "Connection: keep-alive\r\n");
+    if (!keep)
+        p = PUT(p, "Connection: close\r\n");
+    else if (c->parser.http_minor == 0)
+        p = PUT(p, "Connection: keep-alive\r\n");
     p = PUT(p, "\r\n");
     c->out.n += (size_t)(p - start);
     return true;
@@ -215,7 +271,8 @@ void exchange_start(exchange *x, int status, const sl_pair *headers, size_t n)
     r->bodiless = none || c->parser.method == HTTP_HEAD;
     r->chunked = !none && c->parser.http_minor == 1;
     c->keep = keeps(c) && (none || r->chunked);
-    if (!put_head(c, status, headers, n, none ? NO_BODY : r->chunked ? BY_CHUNKS : BY_CLOSE, 0, c->keep)) c->out.overflow = true;
+    if (!put_head(c, status, headers, n, none ? NO_BODY : r->chunked ? BY_CHUNKS : BY_CLOSE, 0, c->keep))
+        c->out.overflow = true;
     conn_touch(c);
 }
 
@@ -296,10 +353,11 @@ void conn_refuse(struct conn *c, int status, const char *code, const char *detai
     bool head_only = c->phase >= (c->r && c->r->head_done ? CONN_HEAD : CONN_BODY) && c->parser.method == HTTP_HEAD;
     buf body;
     if (status == 400) srv.stats.parse_errors++;
-    log_debug("request refused", LOG_I("status", status), LOG_C("code", code), LOG_C("detail", detail), LOG_S("remote", c->peer));
-    if (c->r) request_gone(c);
+    log_debug("request refused", LOG_I("status", status), LOG_C("code", code), LOG_C("detail", detail),
+              LOG_S("remote", c->peer));
     buf_init(&body, OUT_HIGH);
-    srv.hooks.on_refused(status, code, detail ? detail : "", &body);
+    srv.hooks.on_refused(c->r && c->r->claimed ? &c->r->pub : NULL, status, code, detail ? detail : "", &body);
+    if (c->r) request_gone(c);
     if (put_head(c, status, type, 1, BY_LENGTH, body.n, false) && !head_only) buf_add_str(&c->out, buf_str(&body));
     buf_free(&body);
     c->linger = true;

@@ -1,4 +1,5 @@
-/* exchange_pool.c - exchanges are reused: taking one for a request costs no allocation, giving it back frees what grew large. */
+/* exchange_pool.c - exchanges are reused: taking one for a request costs no allocation, giving it back frees what grew
+ * large. */
 #include "base/clock.h"
 #include "net/conn.h"
 #include <stdlib.h>
@@ -46,6 +47,10 @@ struct request *request_take(struct conn *c)
 
 void request_release(struct request *r)
 {
+    if (r->leaving) { /* request_gone still needs it, and frees it */
+        r->ended = true;
+        return;
+    }
     if (pooled >= POOL_MAX || !srv.running || r->head_room > HEAD_KEEP || r->pairs_room > 4 * PAIRS_ROOM) {
         request_free(r);
         return;
@@ -53,8 +58,13 @@ void request_release(struct request *r)
     if (r->body.room > BODY_KEEP) buf_free(&r->body);
     buf_clear(&r->body);
     arena_reset(r->pub.arena);
-    *r = (struct request){ .pub.arena = r->pub.arena, .head = r->head, .head_room = r->head_room, .pairs = r->pairs,
-                           .pairs_room = r->pairs_room, .body = r->body, .next = pool };
+    *r = (struct request){ .pub.arena = r->pub.arena,
+                           .head = r->head,
+                           .head_room = r->head_room,
+                           .pairs = r->pairs,
+                           .pairs_room = r->pairs_room,
+                           .body = r->body,
+                           .next = pool };
     pool = r;
     pooled++;
 }
@@ -69,19 +79,21 @@ void requests_clear(void)
     pooled = 0;
 }
 
-/* The rule: who was told by on_gone has nothing to do with the exchange any more, and it is freed here. Who was not told (no
- * on_gone set) but was handed the whole request still answers it some day; that call then frees it and does nothing else. */
+/* The rule: who was told by on_gone has nothing to do with the exchange any more, and it is freed here. Who was not
+ * told (no on_gone set), or was and took the field back, but was handed the whole request still answers it some day;
+ * that call then frees it and does nothing else. */
 void request_gone(struct conn *c)
 {
     struct request *r = c->r;
     bool users = c->phase == CONN_ANSWER;
     c->r = NULL;
     r->conn = NULL;
-    bool told = r->claimed && r->pub.on_gone;
-    if (told) r->pub.on_gone(&r->pub);
+    r->leaving = true;
+    if (r->claimed && r->pub.on_gone) r->pub.on_gone(&r->pub);
+    r->leaving = false;
     struct waiter *w = r->waiter; /* unless on_gone ended its wait */
     r->waiter = NULL;
     if (w) w->r = NULL;
-    if (told || !users) request_release(r);
+    if (r->pub.on_gone || r->ended || !users) request_release(r);
     if (w) call_wake(w->c, SL_ECANCEL);
 }

@@ -1,21 +1,25 @@
-/* fetch.h - outbound HTTP(S) by libcurl on the loop: deadlines, size limits, redirects and private addresses checked. */
+/* fetch.h - outbound HTTP(S) by libcurl on the loop: deadlines, size limits, redirects and private addresses checked.
+ */
 #ifndef NET_FETCH_H
 #define NET_FETCH_H
 #include "loop/loop.h"
 
 struct fetch_config {
-    bool allow_private;          /* OUTBOUND_ALLOW_PRIVATE */
-    const sl_str *allow;         /* CIDR list allowed besides */
+    bool allow_private;  /* OUTBOUND_ALLOW_PRIVATE */
+    const sl_str *allow; /* CIDR list allowed besides */
     size_t n_allow;
     uint32_t max_total, max_per_host; /* transfers at once; more wait inside their deadline */
-    uint32_t default_ms;         /* when neither request nor call has a deadline */
-    uint32_t max_bytes;          /* default and ceiling of sl_request.max_bytes */
-    const char *ca_file;         /* NULL = the system's */
+    uint32_t default_ms;              /* when neither request nor call has a deadline */
+    uint32_t max_bytes;               /* default and ceiling of sl_request.max_bytes */
+    const char *ca_file;              /* NULL = the system's */
     const char *user_agent;
 };
 int fetch_setup(const struct fetch_config *cfg, char *why, size_t why_size);
 sl_err fetch(call *c, const sl_request *r, const sl_response **out); /* [S] as sl_http.fetch */
-void fetch_close(void);
-struct fetch_stats { uint32_t active, waiting; uint64_t done, failed, blocked, bytes; };
+void fetch_close(void);                                              /* requests still in work end with SL_ECANCEL */
+struct fetch_stats {
+    uint32_t active, waiting;
+    uint64_t done, failed, blocked, bytes;
+};
 struct fetch_stats fetch_stats(void);
 #endif

@@ -1,13 +1,17 @@
-/* server.c - the server as a whole: start, time limits by one sweep, draining, counters, reloading certificates, close. */
+/* server.c - the server as a whole: start, time limits by one sweep, draining, counters, reloading certificates, close.
+ */
 #include "base/log.h"
 #include "net/conn.h"
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdlib.h>
 
 struct server srv;
 
 /* One timer looks over all connections, so that no request starts or stops one. It runs while there are connections. */
-struct sweep { uv_timer_t timer; };
+struct sweep {
+    uv_timer_t timer;
+};
 static struct sweep *sweep;
 
 static void on_sweep(uv_timer_t *t)
@@ -74,6 +78,7 @@ int server_start(const struct server_config *cfg, const struct server_hooks *hoo
     if (!srv.cfg.max_header_bytes) srv.cfg.max_header_bytes = 32 << 10;
     if (!srv.cfg.max_headers) srv.cfg.max_headers = 100;
     if (cfg->name) snprintf(srv.name, sizeof srv.name, "%s", cfg->name);
+    signal(SIGPIPE, SIG_IGN); /* a client that left is an error code, not a signal */
     parse_setup(&srv.parser);
     srv.running = true;
     if (!setup(cfg, why, why_size)) {
@@ -108,8 +113,10 @@ void server_drain(void)
     listen_close();
     for (struct conn *c = srv.conns, *next; c; c = next) {
         next = c->next;
-        if (c->phase == CONN_HANDSHAKE) conn_close(c);
-        else if (c->phase == CONN_IDLE) conn_work(c); /* closes it unless something is still to be written or parsed */
+        if (c->phase == CONN_HANDSHAKE)
+            conn_close(c);
+        else if (c->phase == CONN_IDLE)
+            conn_work(c); /* closes it unless something is still to be written or parsed */
     }
 }
 
@@ -120,7 +127,8 @@ void server_close(void)
 {
     if (!srv.running) return;
     listen_close();
-    while (srv.conns) conn_close(srv.conns);
+    while (srv.conns)
+        conn_close(srv.conns);
     srv.running = false;
     if (sweep) uv_close((uv_handle_t *)&sweep->timer, on_sweep_closed);
     sweep = NULL;

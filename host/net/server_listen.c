@@ -1,4 +1,6 @@
-/* server_listen.c - listening sockets: address texts, both families, SO_REUSEPORT, unix sockets left behind by dead servers. */
+/* server_listen.c - listening sockets: address texts, both families, SO_REUSEPORT, unix sockets left behind by dead
+ * servers. */
+#include "base/log.h"
 #include "net/conn.h"
 #include <errno.h>
 #include <netdb.h>
@@ -11,7 +13,12 @@
 
 enum { BACKLOG = 4096, LISTENERS_MAX = 32, KEEPALIVE_IDLE_S = 60 };
 struct listener {
-    union { uv_handle_t handle; uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; } io;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } io;
     bool is_unix;
     char text[128];
 };
@@ -21,19 +28,27 @@ static size_t n_listeners;
 static void on_connection(uv_stream_t *s, int status)
 {
     struct listener *l = s->data;
-    if (!status) conn_open(s, l->is_unix);
+    static uint64_t warned;
+    if (!status) {
+        conn_open(s, l->is_unix);
+    } else if (loop_now() >= warned) {
+        warned = loop_now() + 10000; /* out of descriptors: say so, but not for every connection */
+        log_error("cannot accept connections", LOG_C("address", l->text), LOG_C("reason", uv_strerror(status)));
+    }
 }
 
 static void on_closed(uv_handle_t *h) { free(h->data); }
 
 void listen_close(void)
 {
-    while (n_listeners) uv_close(&listeners[--n_listeners]->io.handle, on_closed);
+    while (n_listeners)
+        uv_close(&listeners[--n_listeners]->io.handle, on_closed);
 }
 
 size_t server_addresses(sl_str *out, size_t room)
 {
-    for (size_t i = 0; i < n_listeners && i < room; i++) out[i] = sl_cstr(listeners[i]->text);
+    for (size_t i = 0; i < n_listeners && i < room; i++)
+        out[i] = sl_cstr(listeners[i]->text);
     return n_listeners;
 }
 
@@ -49,8 +64,10 @@ static struct listener *listener_new(bool is_unix)
     struct listener *l = calloc(1, sizeof *l);
     if (!l) abort();
     l->is_unix = is_unix;
-    if (is_unix) uv_pipe_init(loop_uv(), &l->io.pipe, 0);
-    else uv_tcp_init(loop_uv(), &l->io.tcp);
+    if (is_unix)
+        uv_pipe_init(loop_uv(), &l->io.pipe, 0);
+    else
+        uv_tcp_init(loop_uv(), &l->io.tcp);
     l->io.handle.data = l;
     listeners[n_listeners++] = l;
     return l;
@@ -141,7 +158,8 @@ static bool listen_address(sl_str where, bool reuse_port, char *why, size_t why_
     bool any = false;
     int last = EADDRNOTAVAIL;
     for (struct addrinfo *a = all; a; a = a->ai_next) {
-        /* All families share the port. A family that the machine does not have is passed over; a taken port is an error. */
+        /* All families share the port. A family that the machine does not have is passed over; a taken port is an
+         * error. */
         if (listen_tcp(a->ai_addr, a->ai_addrlen, reuse_port, &port)) {
             any = true;
             continue;
@@ -185,12 +203,13 @@ static bool listen_unix(sl_str where, char *why, size_t why_size)
     sl_str path = str_sub(where, 5, where.n);
     const char *what = "";
     if (!path.n || path.p[0] != '/') return failed(why, why_size, where, "the path of a unix socket must be absolute");
-    if (path.n >= sizeof sa.sun_path) return failed(why, why_size, where, "the path is longer than a unix socket's may be");
+    if (path.n >= sizeof sa.sun_path)
+        return failed(why, why_size, where, "the path is longer than a unix socket's may be");
     memcpy(sa.sun_path, path.p, path.n);
     if (!unix_free(sa.sun_path, &sa, &what)) return failed(why, why_size, where, what);
     struct listener *l = listener_new(true);
     if (!l) return failed(why, why_size, where, "too many listen addresses");
-    mode_t before = umask(0117); /* 0660 from its first moment */
+    mode_t before = umask(0117);                    /* 0660 from its first moment */
     int e = uv_pipe_bind(&l->io.pipe, sa.sun_path); /* libuv unlinks the path when it is closed */
     umask(before);
     if (!e) e = uv_listen(&l->io.stream, BACKLOG, on_connection);

@@ -5,8 +5,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-/* OpenSSL reads from the bytes that have just come in and writes into the connection's wire buffer: a BIO of our own instead
- * of two memory BIOs, so that an idle connection keeps no buffers and nothing is copied twice. */
+/* OpenSSL reads from the bytes that have just come in and writes into the connection's wire buffer: a BIO of our own
+ * instead of two memory BIOs, so that an idle connection keeps no buffers and nothing is copied twice. */
 static int bio_read(BIO *b, char *to, int room)
 {
     struct conn *c = BIO_get_data(b);
@@ -49,7 +49,8 @@ static BIO_METHOD *bio_method(void)
     return m;
 }
 
-static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *in, unsigned in_n, void *arg)
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *in,
+                           unsigned in_n, void *arg)
 {
     static const unsigned char mine[] = "\x08http/1.1";
     (void)ssl, (void)arg;
@@ -73,19 +74,21 @@ SSL_CTX *tls_context(const char *cert, const char *key, char *why, size_t why_si
     if (!ctx) return tls_failed(ctx, "", "context", why, why_size);
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                 SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);
+                                 SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS); /* idle connections hold no record buffers */
     /* Forward secrecy and authenticated encryption only; TLS 1.3 has its own list, which is fine. */
     if (!SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!SHA1"))
         return tls_failed(ctx, "", "cipher list", why, why_size);
-    /* Resumption by tickets only: nothing is kept per client. The keys live as long as the context, so a reload changes them. */
+    /* Resumption by tickets only: nothing is kept per client. The keys live as long as the context, so a reload changes
+     * them. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"service-layer", 13);
     SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1) return tls_failed(ctx, cert, "certificate", why, why_size);
     if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1) return tls_failed(ctx, key, "key", why, why_size);
-    if (SSL_CTX_check_private_key(ctx) != 1) return tls_failed(ctx, key, "key does not belong to the certificate:", why, why_size);
+    if (SSL_CTX_check_private_key(ctx) != 1)
+        return tls_failed(ctx, key, "key does not belong to the certificate:", why, why_size);
     return ctx;
 }
 
@@ -150,8 +153,10 @@ void tls_input(struct conn *c, const char *p, size_t n)
         }
         int e = SSL_get_error(c->ssl, got);
         ERR_clear_error();
-        if (e == SSL_ERROR_ZERO_RETURN) conn_eof(c);
-        else if (e != SSL_ERROR_WANT_READ) conn_close(c);
+        if (e == SSL_ERROR_ZERO_RETURN)
+            conn_eof(c);
+        else if (e != SSL_ERROR_WANT_READ)
+            conn_close(c);
         return;
     }
 }

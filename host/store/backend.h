@@ -10,6 +10,7 @@ struct statement {
     uint64_t id;         /* small and unique: prepared-statement name */
     void *engine;        /* the engine's own note about it */
     int64_t slowest_us;  /* longest run seen */
+    bool once;           /* not in the cache: lives as long as the call, so keep no prepared form of it */
 };
 struct deferred { struct statement *statement; const sl_value *args; size_t n; int64_t changes; struct deferred *next; };
 struct after { void (*fn)(void *arg); void *arg; struct after *next; };
@@ -38,6 +39,7 @@ struct backend {
     sl_err (*commit)(call *c);   /* [S] deferred writes first; closes the transaction whatever comes out */
     void (*rollback)(call *c);   /* [S] */
     struct store_stats (*stats)(void);
+    void (*forget)(struct statement *s); /* gives s->engine back: at close, or after the one use of a `once` statement */
 };
 extern const struct backend sqlite_backend, postgres_backend;
 

@@ -27,6 +27,7 @@ bool store_durable(void);                  /* false = memory */
 sl_err store_query(call *c, const sl_rows **out, sl_str sql, const sl_value *args, size_t n);
 sl_err store_lock(call *c, sl_str name);   /* [S] see sl_store.lock */
 bool store_in_transaction(const call *c);
+bool store_pending(const call *c);         /* a commit would do something: a transaction is open or writes are deferred */
 /* Add a write that runs just before the commit, in the same round trip; never suspends. Arguments are copied. `changes`
  * nonzero: the commit fails with SL_ECONFLICT unless it touched exactly that many rows. SL_ETOOBIG: over 10,000 of them. */
 sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes);

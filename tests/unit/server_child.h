@@ -1,4 +1,5 @@
-/* server_child.h - for the server's tests: a real server in a child process, driven by commands over a socket, and a blunt client. */
+/* server_child.h - for the server's tests: a real server in a child process, driven by commands over a socket, and a
+ * blunt client. */
 #ifndef SERVER_CHILD_H
 #define SERVER_CHILD_H
 #include "base/log.h"
@@ -18,20 +19,34 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-struct report { struct server_stats s; uint64_t gone, cancelled, most_unsent, heads, done; int result; char why[256]; char address[128]; };
-static struct report seen;      /* in the child */
-static int child_pid, control;  /* in the parent: the child and the socket to command it */
-static char address[128];       /* where it listens */
-static exchange *kept;          /* /keep: answered by command 'k' */
+struct report {
+    struct server_stats s;
+    uint64_t gone, cancelled, most_unsent, heads, done;
+    int result;
+    char why[256];
+    char address[128];
+};
+static struct report seen;     /* in the child */
+static int child_pid, control; /* in the parent: the child and the socket to command it */
+static char address[128];      /* where it listens */
+static exchange *kept;         /* /keep: answered by command 'k' */
 
 /* ---- the child's handlers ---- */
-struct work { exchange *x; call *c; sl_str kind; int64_t n; };
+struct work {
+    exchange *x;
+    call *c;
+    sl_str kind;
+    int64_t n;
+};
 
 static void on_gone(exchange *x)
 {
     struct work *w = x->user;
     seen.gone++;
-    w->x = NULL;
+    if (sl_is(x->query, "60001"))
+        x->on_gone = NULL; /* the handler goes on to read and to answer it */
+    else
+        w->x = NULL;
     if (w->c) call_cancel(w->c);
 }
 
@@ -69,7 +84,7 @@ static void work_run(call *c)
         stream(w);
     } else {
         if (call_sleep(c, (uint32_t)w->n)) seen.cancelled++;
-        if (w->x) answer(w->x, 200, SL("slept"));
+        if (w->x && sl_is(w->x->path, "/slow")) answer(w->x, 200, SL("slept"));
     }
     seen.done++;
     free(w);
@@ -95,9 +110,12 @@ static void echo(exchange *x)
 static void on_head(exchange *x)
 {
     seen.heads++;
-    if (sl_is(x->path, "/early")) answer(x, 401, SL("who are you"));
-    else if (sl_is(x->path, "/small")) x->max_body = 8;
-    else if (sl_is(x->path, "/large")) x->max_body = 1 << 20;
+    if (sl_is(x->path, "/early"))
+        answer(x, 401, SL("who are you"));
+    else if (sl_is(x->path, "/small"))
+        x->max_body = 8;
+    else if (sl_is(x->path, "/large"))
+        x->max_body = 1 << 20;
 }
 
 static void on_request(exchange *x)
@@ -130,15 +148,18 @@ static void on_request(exchange *x)
         str_to_int(x->query, &n);
         answer(x, (int)n, SL("body"));
     } else if (sl_is(x->path, "/split")) {
-        sl_pair h[] = { { SL("X-Bad"), SL("a\r\nInjected: yes") }, { SL("content-length"), SL("999") }, { SL("X-Good"), SL("1") } };
+        sl_pair h[] = { { SL("X-Bad"), SL("a\r\nInjected: yes") },
+                        { SL("content-length"), SL("999") },
+                        { SL("X-Good"), SL("1") } };
         exchange_reply(x, 200, h, 3, SL("ok"));
     } else {
         echo(x);
     }
 }
 
-static void on_refused(int status, const char *code, const char *detail, buf *out)
+static void on_refused(exchange *x, int status, const char *code, const char *detail, buf *out)
 {
+    (void)x;
     buf_printf(out, "{\"status\":%d,\"code\":\"%s\",\"detail\":\"%s\"}", status, code, detail);
 }
 
@@ -158,11 +179,10 @@ static void on_command(uv_poll_t *p, int status, int events)
         answer(kept, 200, SL("kept"));
         kept = NULL;
     }
+    if (what == 'q') server_close();
     seen.s = server_stats();
     if (write(fd, &seen, sizeof seen) < 0) what = 'q';
-    if (what != 'q') return;
-    server_close();
-    uv_close((uv_handle_t *)p, NULL);
+    if (what == 'q') uv_close((uv_handle_t *)p, NULL);
 }
 
 static int child_main(const struct server_config *cfg, int fd)
@@ -189,9 +209,17 @@ static int child_main(const struct server_config *cfg, int fd)
 static struct server_config server_defaults(void)
 {
     static const sl_str listen = { "127.0.0.1:0", 11 };
-    return (struct server_config){ .listen = &listen, .n_listen = 1, .max_connections = 2000, .max_header_bytes = 4096,
-                                   .max_headers = 20, .max_body = 65536, .header_ms = 5000, .body_ms = 5000,
-                                   .idle_ms = 5000, .write_ms = 5000, .name = "test" };
+    return (struct server_config){ .listen = &listen,
+                                   .n_listen = 1,
+                                   .max_connections = 2000,
+                                   .max_header_bytes = 4096,
+                                   .max_headers = 20,
+                                   .max_body = 65536,
+                                   .header_ms = 5000,
+                                   .body_ms = 5000,
+                                   .idle_ms = 5000,
+                                   .write_ms = 5000,
+                                   .name = "test" };
 }
 
 static struct report receive(void)
@@ -267,7 +295,8 @@ static inline char *hear_all(int fd)
     static char text[1 << 20];
     size_t n = 0;
     ssize_t k;
-    while (n < sizeof text - 1 && (k = recv(fd, text + n, sizeof text - 1 - n, 0)) > 0) n += (size_t)k;
+    while (n < sizeof text - 1 && (k = recv(fd, text + n, sizeof text - 1 - n, 0)) > 0)
+        n += (size_t)k;
     text[n] = 0;
     return text;
 }
@@ -313,7 +342,8 @@ static inline int64_t now_ms(void)
 static inline size_t count(const char *text, const char *what)
 {
     size_t n = 0;
-    for (const char *p = text; (p = strstr(p, what)); p += strlen(what)) n++;
+    for (const char *p = text; (p = strstr(p, what)); p += strlen(what))
+        n++;
     return n;
 }
 

@@ -29,7 +29,9 @@ static void assert_name(const char *text, const char *want)
 }
 
 /* First and last address of each block, and the neighbours outside (NULL where the neighbour is special by itself). */
-static const struct { const char *first, *last, *name, *before, *after; } blocks[] = {
+static const struct {
+    const char *first, *last, *name, *before, *after;
+} blocks[] = {
     { "0.0.0.0", "0.255.255.255", "this-network", NULL, "1.0.0.0" },
     { "10.0.0.0", "10.255.255.255", "private-use", "9.255.255.255", "11.0.0.0" },
     { "100.64.0.0", "100.127.255.255", "shared-address-space", "100.63.255.255", "100.128.0.0" },
@@ -49,22 +51,23 @@ static const struct { const char *first, *last, *name, *before, *after; } blocks
     { "::", "::", "unspecified", NULL, NULL },
     { "::1", "::1", "loopback", NULL, NULL },
     { "::2", "::ffff:ffff", "ipv4-compatible", NULL, "::1:0:0" },
-    { "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "local-use-translation", "64:ff9b:0:ffff:ffff:ffff:ffff:ffff",
-      "64:ff9b:2::" },
+    { "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "local-use-translation",
+      "64:ff9b:0:ffff:ffff:ffff:ffff:ffff", "64:ff9b:2::" },
     { "100::", "100::ffff:ffff:ffff:ffff", "discard-only", "ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL },
     { "100:0:0:1::", "100::1:ffff:ffff:ffff:ffff", "dummy-prefix", NULL, "100:0:0:2::" },
     { "2001:1::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "ietf-protocol-assignments", NULL, "2001:200::" },
-    { "2001:2::", "2001:2::ffff", "ietf-protocol-assignments", NULL, NULL },       /* benchmarking */
-    { "2001:10::", "2001:2f:ffff::", "ietf-protocol-assignments", NULL, NULL },    /* ORCHID, ORCHIDv2 */
-    { "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "documentation",
-      "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::" },
+    { "2001:2::", "2001:2::ffff", "ietf-protocol-assignments", NULL, NULL },    /* benchmarking */
+    { "2001:10::", "2001:2f:ffff::", "ietf-protocol-assignments", NULL, NULL }, /* ORCHID, ORCHIDv2 */
+    { "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "documentation", "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+      "2001:db9::" },
     { "3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "documentation", "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
       "3fff:1000::" },
     { "5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "segment-routing", "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
       "5f01::" },
     { "fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "unique-local", "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
       "fe00::" },
-    { "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "link-local", "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL },
+    { "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "link-local", "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+      NULL },
     { "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "site-local", NULL, NULL },
     { "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "multicast", NULL, NULL },
 };
@@ -83,9 +86,11 @@ static void each_special_block_is_named_to_its_edges(void **state)
 static void global_addresses_are_ordinary(void **state)
 {
     (void)state;
-    static const char *const ordinary[] = { "8.8.8.8", "1.1.1.1", "93.184.216.34", "192.31.196.1", "192.52.193.1",
-                                            "192.175.48.1", "2606:4700::1111", "2a00:1450:4001::1", "2620:4f:8000::1" };
-    for (size_t i = 0; i < sizeof ordinary / sizeof *ordinary; i++) assert_name(ordinary[i], NULL);
+    static const char *const ordinary[] = { "8.8.8.8",         "1.1.1.1",           "93.184.216.34",
+                                            "192.31.196.1",    "192.52.193.1",      "192.175.48.1",
+                                            "2606:4700::1111", "2a00:1450:4001::1", "2620:4f:8000::1" };
+    for (size_t i = 0; i < sizeof ordinary / sizeof *ordinary; i++)
+        assert_name(ordinary[i], NULL);
 }
 
 static void an_embedded_ipv4_address_decides(void **state)
@@ -96,20 +101,20 @@ static void an_embedded_ipv4_address_decides(void **state)
     assert_name("::ffff:8.8.8.8", NULL);
     assert_name("64:ff9b::169.254.169.254", "link-local");
     assert_name("64:ff9b::8.8.8.8", NULL);
-    assert_name("2002:7f00:1::1", "loopback");         /* 6to4 of 127.0.0.1 */
-    assert_name("2002:c0a8:101::", "private-use");     /* 6to4 of 192.168.1.1 */
+    assert_name("2002:7f00:1::1", "loopback");     /* 6to4 of 127.0.0.1 */
+    assert_name("2002:c0a8:101::", "private-use"); /* 6to4 of 192.168.1.1 */
     assert_name("2002:808:808::1", NULL);
-    assert_name("2001:0:808:808:0:0:f5ff:fffe", "private-use");  /* Teredo: client 10.0.0.1 inverted */
-    assert_name("2001:0:a00:1:0:0:f7f7:f7f7", "private-use");    /* Teredo: server 10.0.0.1 */
-    assert_name("2001:0:808:808:0:0:f7f7:f7f7", NULL);           /* 8.8.8.8 at both ends */
+    assert_name("2001:0:808:808:0:0:f5ff:fffe", "private-use"); /* Teredo: client 10.0.0.1 inverted */
+    assert_name("2001:0:a00:1:0:0:f7f7:f7f7", "private-use");   /* Teredo: server 10.0.0.1 */
+    assert_name("2001:0:808:808:0:0:f7f7:f7f7", NULL);          /* 8.8.8.8 at both ends */
 }
 
 static void text_is_parsed_strictly(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "0x7f.0.0.1", "127.1", "2130706433",
-                                       "[::1]", "fe80::1%lo", " 1.2.3.4", "1.2.3.4 ", ":::", "1::2::3", "12345::", "::1/128",
-                                       "localhost" };
+    static const char *const bad[] = { "",      "1.2.3",      "1.2.3.4.5", "256.1.1.1",  "01.2.3.4", "0x7f.0.0.1",
+                                       "127.1", "2130706433", "[::1]",     "fe80::1%lo", " 1.2.3.4", "1.2.3.4 ",
+                                       ":::",   "1::2::3",    "12345::",   "::1/128",    "localhost" };
     struct ip ip;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (ip_parse(sl_cstr(bad[i]), &ip)) fail_msg("accepted %s", bad[i]);
@@ -120,7 +125,9 @@ static void text_is_parsed_strictly(void **state)
 static void format_gives_canonical_text(void **state)
 {
     (void)state;
-    static const char *const pairs[][2] = { { "1.2.3.4", "1.2.3.4" }, { "2001:DB8:0:0:0:0:0:1", "2001:db8::1" }, { "::", "::" },
+    static const char *const pairs[][2] = { { "1.2.3.4", "1.2.3.4" },
+                                            { "2001:DB8:0:0:0:0:0:1", "2001:db8::1" },
+                                            { "::", "::" },
                                             { "::ffff:1.2.3.4", "::ffff:1.2.3.4" } };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         struct ip ip = parsed(pairs[i][0]);
@@ -182,8 +189,17 @@ static void cidr_blocks_match_by_prefix(void **state)
 static void bad_cidr_text_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", "/8", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0.0/0008",
-                                       "10.0.0.0/8/8", "10.0.0/8", "*" };
+    static const char *const bad[] = { "",
+                                       "/8",
+                                       "10.0.0.0/",
+                                       "10.0.0.0/33",
+                                       "::/129",
+                                       "10.0.0.0/-1",
+                                       "10.0.0.0/8x",
+                                       "10.0.0.0/0008",
+                                       "10.0.0.0/8/8",
+                                       "10.0.0/8",
+                                       "*" };
     struct cidr c;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (cidr_parse(sl_cstr(bad[i]), &c)) fail_msg("accepted %s", bad[i]);
@@ -193,10 +209,14 @@ static void bad_cidr_text_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_special_block_is_named_to_its_edges), cmocka_unit_test(global_addresses_are_ordinary),
-        cmocka_unit_test(an_embedded_ipv4_address_decides),         cmocka_unit_test(text_is_parsed_strictly),
-        cmocka_unit_test(format_gives_canonical_text),              cmocka_unit_test(a_socket_address_becomes_an_ip),
-        cmocka_unit_test(cidr_blocks_match_by_prefix),              cmocka_unit_test(bad_cidr_text_is_refused),
+        cmocka_unit_test(each_special_block_is_named_to_its_edges),
+        cmocka_unit_test(global_addresses_are_ordinary),
+        cmocka_unit_test(an_embedded_ipv4_address_decides),
+        cmocka_unit_test(text_is_parsed_strictly),
+        cmocka_unit_test(format_gives_canonical_text),
+        cmocka_unit_test(a_socket_address_becomes_an_ip),
+        cmocka_unit_test(cidr_blocks_match_by_prefix),
+        cmocka_unit_test(bad_cidr_text_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

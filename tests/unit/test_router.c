@@ -24,7 +24,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    router_free(made);
+    router_drop(made);
     arena_free(a);
     return 0;
 }

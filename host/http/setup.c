@@ -1,0 +1,38 @@
+/* setup.c - the settings of the HTTP floor, copied once at start. */
+#include "http/request.h"
+#include "http/schema.h"
+
+struct http_config http_cfg;
+static arena *texts;
+
+static const sl_str *copy_list(const sl_str *from, size_t n)
+{
+    sl_str *to = arena_alloc(texts, (n + 1) * sizeof *to);
+    for (size_t i = 0; i < n; i++) to[i] = arena_copy(texts, from[i]);
+    return to;
+}
+
+void http_setup(const struct http_config *cfg)
+{
+    arena_free(texts);
+    texts = arena_new(0);
+    auth_setup(cfg);
+    access_setup();
+    http_cfg = *cfg;
+    http_cfg.api_tokens = http_cfg.admin_tokens = NULL; /* only their hashes are kept */
+    http_cfg.n_api_tokens = http_cfg.n_admin_tokens = 0;
+    http_cfg.metrics_token = sl_lit(NULL, 0);
+    http_cfg.default_tenant = arena_copy(texts, cfg->default_tenant.n ? cfg->default_tenant : SL("default"));
+    http_cfg.cors_origins = copy_list(cfg->cors_origins, cfg->n_cors_origins);
+}
+
+void http_close(void)
+{
+    routes_close();
+    requests_free();
+    auth_close();
+    schema_patterns_free();
+    arena_free(texts);
+    texts = NULL;
+    http_cfg = (struct http_config){ 0 };
+}

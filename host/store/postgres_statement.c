@@ -1,0 +1,127 @@
+/* postgres_statement.c - what the engine remembers of a statement's text: prepared variants and its row-counting form. */
+#include "base/arena.h"
+#include "store/postgres.h"
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static uint32_t n_notes;
+
+static struct pg_note *note_new(char *sql, bool once)
+{
+    struct pg_note *n = calloc(1, sizeof *n);
+    if (!n || !sql) abort();
+    n->sql = sql;
+    n->id = !once && n_notes < PG_NOTES_MAX ? n_notes++ : PG_NOTES_MAX; /* never given twice: connections know it */
+    return n;
+}
+
+struct pg_note *pg_note(struct statement *s)
+{
+    if (!s->engine) s->engine = note_new(strndup(s->sql.p ? s->sql.p : "", s->sql.n), s->once);
+    return s->engine;
+}
+
+static void free_note(struct pg_note *n)
+{
+    if (!n) return;
+    for (unsigned v = 0; v < n->n_variants; v++) free(n->variant[v].types);
+    free_note(n->counted);
+    free(n->sql);
+    free(n);
+}
+
+void pg_note_free(struct statement *s)
+{
+    free_note(s->engine);
+    s->engine = NULL;
+}
+
+/* A prepared statement has fixed parameter types. A NULL fits any, so that one variant serves most calls. */
+int pg_note_variant(struct pg_note *n, const sl_value *args, size_t count)
+{
+    if (n->id >= PG_NOTES_MAX) return -1;
+    for (unsigned v = 0; v < n->n_variants; v++) {
+        if (n->variant[v].n != count) continue;
+        size_t i = 0;
+        while (i < count && (args[i].type == SL_NULL || args[i].type == n->variant[v].types[i])) i++;
+        if (i == count) return (int)(n->id * PG_VARIANTS + v);
+    }
+    if (n->n_variants == PG_VARIANTS) return -1;
+    uint8_t *types = malloc(count + 1);
+    if (!types) abort();
+    for (size_t i = 0; i < count; i++) types[i] = (uint8_t)args[i].type;
+    unsigned v = n->n_variants++;
+    n->variant[v].types = types;
+    n->variant[v].n = count;
+    return (int)(n->id * PG_VARIANTS + v);
+}
+
+/* The next word outside of literals, quoted names, comments and brackets, or an absent string at the end; upper-level words
+ * only, since RETURNING of a nested statement is not ours. */
+static sl_str next_word(const char **at)
+{
+    int depth = 0;
+    const char *p = *at;
+    while (*p) {
+        if (*p == '\'' || *p == '"') {
+            char quote = *p++;
+            while (*p && *p != quote) p++; /* a doubled quote is two literals in a row */
+            if (*p) p++;
+        } else if (p[0] == '-' && p[1] == '-') {
+            while (*p && *p != '\n') p++;
+        } else if (p[0] == '/' && p[1] == '*') {
+            const char *end = strstr(p + 2, "*/");
+            p = end ? end + 2 : p + strlen(p);
+        } else if (isalpha((unsigned char)*p) || *p == '_') {
+            const char *start = p;
+            while (isalnum((unsigned char)*p) || *p == '_' || *p == '$') p++;
+            if (depth == 0) {
+                *at = p;
+                return sl_lit(start, (size_t)(p - start));
+            }
+        } else {
+            depth += *p == '(' ? 1 : *p == ')' ? -1 : 0;
+            p++;
+        }
+    }
+    *at = p;
+    return sl_lit(NULL, 0);
+}
+
+static bool word_is(sl_str w, const char *what) { return w.n == strlen(what) && !strncasecmp(w.p, what, w.n); }
+
+/* The server itself must refuse the commit when a deferred write did not touch as many rows as asked, because COMMIT is
+ * already on its way. So the write runs in a WITH, and a wrong count makes a cast fail, its text naming the count. The cast's
+ * argument is an aggregate, so the planner cannot evaluate it early. */
+static char *wrap(const char *sql, unsigned params)
+{
+    if (strstr(sql, "$$") || strchr(sql, '\\')) return NULL; /* quoting that next_word does not read */
+    const char *at = sql;
+    sl_str word = next_word(&at);
+    if (!word_is(word, "insert") && !word_is(word, "update") && !word_is(word, "delete")) return NULL;
+    bool returning = false;
+    while ((word = next_word(&at)).p) returning |= word_is(word, "returning");
+    size_t n = strlen(sql);
+    while (n && (isspace((unsigned char)sql[n - 1]) || sql[n - 1] == ';')) n--;
+    char *out = NULL;
+    if (asprintf(&out,
+                 "with sl_write as (%.*s\n%s) select case when count(*) = $%u then 0 else ('" PG_COUNT_MARK
+                 "' || count(*))::bigint end from sl_write",
+                 (int)n, sql, returning ? "" : " returning 1", params + 1) < 0)
+        abort();
+    return out;
+}
+
+struct pg_note *pg_note_counted(struct statement *s, size_t params)
+{
+    struct pg_note *n = pg_note(s);
+    if (!n->wrap_tried) {
+        n->wrap_tried = true;
+        char *sql = wrap(n->sql, (unsigned)params);
+        if (sql) n->counted = note_new(sql, s->once);
+        n->counted_params = params;
+    }
+    return n->counted && n->counted_params == params ? n->counted : NULL;
+}

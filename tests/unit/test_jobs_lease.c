@@ -1,0 +1,373 @@
+/* test_jobs_lease.c - leases: lost, taken back, renewed, given back; effects once whatever happens; replicas as processes. */
+#include "jobs_unit.h"
+#include <signal.h>
+#include <sys/wait.h>
+
+static int runs;
+static sl_err slow_effect(call *c)
+{
+    runs++;
+    sl_err e = call_sleep(c, 200);
+    return e ? e : store_query(c, NULL, SL("insert into effects (what) values ($1)"), SL_ARRAY(seen(c, SL_IN_FACT, "job_id")), 1);
+}
+static sl_err effect(call *c)
+{
+    runs++;
+    return store_query(c, NULL, SL("insert into effects (what) values ($1)"), SL_ARRAY(seen(c, SL_IN_FACT, "job_id")), 1);
+}
+static sl_err does_nothing(call *c)
+{
+    (void)c;
+    runs++;
+    return SL_OK;
+}
+
+/* Claimed jobs start a moment later. */
+static bool wait_running(call *c, uint32_t n)
+{
+    for (int i = 0; i < 400 && engine.running != n; i++) call_sleep(c, 5);
+    return engine.running == n;
+}
+
+/* Another replica takes the job while it runs: as if our lease had ended unseen. */
+static void steal(call *c, int64_t lease_us)
+{
+    DO(c, "update sl_jobs set owner = 'other', attempts = attempts + 1, lease_until = {{now}} + $1 where state = 'running'", lease_us);
+}
+
+static void lost_body(call *c)
+{
+    runs = 0;
+    start_engine(c);
+    one_kind("slow", slow_effect, 5, 20);
+    enqueue(c, "slow", "s");
+    CHECK(wait_running(c, 1));
+    steal(c, 60000000);
+    call_sleep(c, 400); /* our run ends meanwhile and must not touch anything */
+    CHECK_INT(runs, 1);
+    CHECK_INT(N(c, "select count(*) from effects"), 0);
+    CHECK_INT(N(c, "select count(*) from sl_job_runs"), 0);
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'running' and owner = 'other' and attempts = 2"), 1);
+    CHECK_INT(engine.claimed, 0);
+    DO(c, "update sl_jobs set lease_until = {{now}} - 1"); /* the other one dies */
+    CHECK(wait_for(c, 3000, 1, "select count(*) from sl_job_runs where outcome = 'succeeded' and attempt = 3"));
+    CHECK_INT(N(c, "select count(*) from sl_job_runs where outcome = 'lost' and attempt = 2 and replica = 'other'"), 1);
+    CHECK_INT(N(c, "select count(*) from sl_job_runs"), 2);
+    CHECK_INT(N(c, "select count(*) from effects"), 1);
+    CHECK_INT(runs, 2);
+}
+static void a_lost_lease_has_no_effect_and_the_next_run_has_one(void **state) { (void)state; on_all(lost_body); }
+
+/* The renewal tells a handler early that its lease is gone. */
+static sl_err ended;
+static sl_err waits_long(call *c)
+{
+    runs++;
+    ended = SL_OK;
+    ended = call_sleep(c, 20000);
+    return ended;
+}
+static void told_body(call *c)
+{
+    runs = 0;
+    start_engine(c);
+    one_kind("long", waits_long, 5, 20);
+    enqueue(c, "long", "l");
+    CHECK(wait_running(c, 1));
+    steal(c, 60000000);
+    for (int i = 0; i < 200 && engine.running; i++) call_sleep(c, 10);
+    CHECK_INT(engine.running, 0);
+    CHECK_INT(ended, SL_ECANCEL);
+    CHECK_INT(N(c, "select count(*) from sl_jobs where owner = 'other' and state = 'running'"), 1);
+}
+static void a_handler_whose_lease_is_gone_is_told(void **state) { (void)state; on_all(told_body); }
+
+static void renewed_body(call *c)
+{
+    runs = 0;
+    unit_jobs.lease_ms = 300;
+    start_engine(c);
+    one_kind("long", waits_long, 5, 20);
+    enqueue(c, "long", "l");
+    CHECK(wait_running(c, 1));
+    call_sleep(c, 1200); /* four leases long */
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'running' and attempts = 1 and lease_until > {{now}}"), 1);
+    CHECK_INT(runs, 1);
+    CHECK_INT(N(c, "select count(*) from sl_job_runs"), 0);
+}
+static void a_long_run_keeps_its_lease(void **state) { (void)state; on_all(renewed_body); }
+
+static void insert_running(call *c, const char *id, int64_t attempts, int64_t max)
+{
+    DO(c, "insert into sl_jobs (id, kind, key, state, run_at, attempts, max_attempts, lease_until, owner, created_at, updated_at) "
+          "values ($1, 'left', $1, 'running', 1, $2, $3, {{now}} - 1, 'gone', 1, 1)", id, attempts, max);
+}
+static void reap_body(call *c)
+{
+    runs = 0;
+    for (int i = 0; i < 5; i++) insert_running(c, (const char *[]){ "a", "b", "c", "d", "e" }[i], i == 4 ? 3 : 1, 3);
+    DO(c, "insert into sl_jobs (id, kind, state, run_at, attempts, max_attempts, lease_until, owner, created_at, updated_at) "
+          "values ('alive', 'left', 'running', 1, 1, 3, {{now}} + 60000000, 'other', 1, 1)");
+    start_engine(c);
+    one_kind("left", effect, 3, 20);
+    CHECK(wait_for(c, 3000, 4, "select count(*) from sl_job_runs where outcome = 'succeeded' and attempt = 2"));
+    CHECK_INT(N(c, "select count(*) from sl_job_runs where outcome = 'lost' and replica = 'gone'"), 5);
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'dead' and id = 'e' and last_error like 'the lease ended%'"), 1);
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'running' and id = 'alive'"), 1);
+    CHECK_INT(N(c, "select count(*) from effects"), 4);
+    CHECK(jobs_stats().reclaimed >= 5);
+}
+static void jobs_of_a_dead_replica_are_taken_back(void **state) { (void)state; on_all(reap_body); }
+
+/* A claim whose answer was lost: our rows without a run. */
+static void orphan_body(call *c)
+{
+    runs = 0;
+    start_engine(c);
+    one_kind("other", waits_long, 3, 20);
+    enqueue(c, "other", NULL);
+    insert_running(c, "orphan", 1, 3);
+    DO(c, "update sl_jobs set owner = $1, lease_until = {{now}} + 60000000 where id = 'orphan'", (const char *)engine.owner);
+    CHECK(wait_for(c, 3000, 1, "select count(*) from sl_jobs where id = 'orphan' and state = 'waiting' and attempts = 0"));
+}
+static void a_lease_without_a_run_is_given_back(void **state) { (void)state; on_all(orphan_body); }
+
+/* ---- drain ---- */
+static void drain_body(call *c)
+{
+    runs = 0;
+    unit_jobs.concurrency = 2;
+    start_engine(c);
+    jobs_set_kinds((struct job_kind[]){ { .kind = "long", .module = "unit", .entry = (void *)waits_long },
+                                        { .kind = "short", .module = "unit", .entry = (void *)slow_effect } }, 2);
+    enqueue(c, "long", "l");
+    enqueue(c, "short", "s");
+    CHECK(wait_running(c, 2));
+    CHECK(add_job(c, "short", "late", NULL, 0) == SL_OK);
+    CHECK(store_commit(c) == SL_OK);
+    call_deadline(c, 1000);
+    int64_t start = clock_monotonic();
+    jobs_drain(c);
+    int64_t took = (clock_monotonic() - start) / 1000000;
+    call_deadline(c, 0);
+    CHECK(took < 1100);
+    CHECK_INT(engine.running, 0);
+    CHECK_INT(N(c, "select count(*) from effects"), 1);                  /* what could end did */
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'waiting' and attempts = 0 and key = 'l'"), 1);
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'waiting' and attempts = 0 and key = 'late'"), 1);
+    CHECK_INT(N(c, "select count(*) from sl_jobs"), 2);
+    CHECK_INT(N(c, "select count(*) from sl_job_runs where key = 'l' and outcome not in ('returned')"), 0);
+    enqueue(c, "short", "while it is off"); /* still can be enqueued */
+    start_engine(c);
+    CHECK(wait_for(c, 2000, 3, "select count(*) from effects"));
+}
+static void a_drain_ends_and_gives_back_what_did_not(void **state) { (void)state; on_all(drain_body); }
+
+/* A handler that does not listen: the drain ends without it, and what it commits later fails. */
+static sl_err deaf(call *c)
+{
+    c->shielded = true;
+    sl_err e = call_sleep(c, 900);
+    return e ? e : store_query(c, NULL, SL("insert into effects (what) values ('late')"), NULL, 0);
+}
+static void deaf_body(call *c)
+{
+    start_engine(c);
+    one_kind("deaf", deaf, 3, 20);
+    enqueue(c, "deaf", "d");
+    CHECK(wait_running(c, 1));
+    call_deadline(c, 400);
+    jobs_drain(c);
+    call_deadline(c, 0);
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'waiting' and attempts = 0"), 1);
+    call_sleep(c, 900);
+    CHECK_INT(N(c, "select count(*) from effects"), 0);
+    CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'waiting' and attempts = 0"), 1);
+    CHECK_INT(engine.running, 0);
+    CHECK_INT(engine.claimed, 0);
+}
+static void a_run_that_outlives_the_drain_has_no_effect(void **state) { (void)state; on_all(deaf_body); }
+
+/* ---- schedules ---- */
+static char last_tick_seen[32];
+static sl_err ticked(call *c)
+{
+    sl_str tick = seen(c, SL_IN_FACT, "tick");
+    snprintf(last_tick_seen, sizeof last_tick_seen, "%.*s", STR_ARG(tick));
+    runs++;
+    return SL_OK;
+}
+static void schedule(const char *text)
+{
+    jobs_set_kinds(&(struct job_kind){ .kind = "schedule:unit/beat", .module = "unit", .schedule = text, .entry = (void *)ticked }, 1);
+}
+static void missed_body(call *c)
+{
+    runs = 0;
+    int64_t now = clock_now(), tick = schedule_next(SL("@every 1h"), now - INT64_C(3600000000));
+    DO(c, "insert into sl_schedules (name, last_tick) values ('schedule:unit/beat', $1)", now - INT64_C(50) * 3600000000);
+    start_engine(c);
+    schedule("@every 1h");
+    CHECK(wait_for(c, 2000, 1, "select count(*) from sl_job_runs where outcome = 'succeeded'"));
+    call_sleep(c, 100);
+    CHECK_INT(runs, 1); /* of fifty */
+    CHECK_INT(strtoll(last_tick_seen, NULL, 10), tick);
+    CHECK_INT(N(c, "select last_tick from sl_schedules"), tick);
+}
+static void missed_ticks_are_made_up_for_once(void **state) { (void)state; on_all(missed_body); }
+
+static void fresh_body(call *c)
+{
+    runs = 0;
+    start_engine(c);
+    schedule("@every 1h");
+    call_sleep(c, 150);
+    CHECK_INT(runs, 0); /* the first tick is the next one */
+    CHECK_INT(N(c, "select count(*) from sl_schedules"), 1);
+    schedule("0 0 31 2 *");
+    call_sleep(c, 50);
+    CHECK_INT(runs, 0);
+    schedule("@every 1s");
+    CHECK(wait_for(c, 2500, 2, "select count(*) from sl_job_runs where outcome = 'succeeded'"));
+    CHECK_INT(strtoll(last_tick_seen, NULL, 10) % 1000000, 0);
+}
+static void a_new_schedule_starts_with_its_next_tick(void **state) { (void)state; on_all(fresh_body); }
+
+/* ---- replicas as processes: a file or a server between them ---- */
+static void (*replica_job)(call *c);
+static void replica_main(call *c)
+{
+    open_store(c, false);
+    unit_jobs = (struct jobs_config){ .concurrency = 4, .lease_ms = 900, .poll_ms = 100, .attempts = 5, .backoff_ms = 20 };
+    start_engine(c);
+    replica_job(c);
+}
+static pid_t replica(void (*job)(call *c))
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid) return pid;
+    replica_job = job;
+    loop_setup(&(struct loop_config){ .max_calls = 1000 }, NULL);
+    call_start(256, 0, NULL, NULL, replica_main);
+    loop_run();
+    _exit(unit_failures != 0);
+}
+static void prepare_tables(call *c) { (void)c; }
+static void beat_for_a_while(call *c)
+{
+    schedule("@every 1s");
+    call_sleep(c, 3600);
+    call_deadline(c, 2000);
+    jobs_drain(c);
+    store_close(c);
+}
+static void hang_for_ever(call *c) { one_kind("long", waits_long, 5, 20); (void)c; }
+
+static int64_t in_parent;
+static void count_beats(call *c)
+{
+    in_parent = N(c, "select count(*) from sl_job_runs");
+    CHECK_INT(N(c, "select count(distinct key) from sl_job_runs"), in_parent);
+    CHECK(in_parent >= 3 && in_parent <= 5);
+    const sl_rows *r;
+    if (!Q(c, &r, "select key from sl_job_runs order by key"))
+        for (uint32_t i = 1; i < r->rows; i++)
+            CHECK_INT(sl_to_int(r->cells[i].s, 0) - sl_to_int(r->cells[i - 1].s, 0), 1000000);
+}
+
+/* As on_one, but leaves the tables as they are. */
+static void (*kept_body)(call *c);
+static void kept_main(call *c)
+{
+    open_store(c, false);
+    kept_body(c);
+    store_rollback(c);
+    call_deadline(c, 3000);
+    jobs_drain(c);
+    store_close(c);
+}
+static void on_kept(void (*body)(call *c))
+{
+    kept_body = body;
+    loop_setup(&(struct loop_config){ .max_calls = 1000 }, NULL);
+    assert_true(call_start(256, 0, NULL, NULL, kept_main));
+    loop_run();
+    assert_int_equal(call_count(), 0);
+    loop_close();
+}
+
+static void once_per_tick(const char *dsn)
+{
+    int status;
+    on_one(dsn, prepare_tables);
+    pid_t a = replica(beat_for_a_while), b = replica(beat_for_a_while);
+    assert_int_equal(waitpid(a, &status, 0), a);
+    assert_int_equal(status, 0);
+    assert_int_equal(waitpid(b, &status, 0), b);
+    assert_int_equal(status, 0);
+    on_kept(count_beats);
+}
+
+static int64_t killed_at;
+static void takes_over(call *c)
+{
+    unit_jobs = (struct jobs_config){ .concurrency = 4, .lease_ms = 900, .poll_ms = 100, .attempts = 5, .backoff_ms = 20 };
+    runs = 0;
+    start_engine(c);
+    one_kind("long", does_nothing, 5, 20);
+    CHECK(wait_for(c, 5000, 4, "select count(*) from sl_job_runs where outcome = 'succeeded' and attempt = 2"));
+    int64_t took = (clock_monotonic() - killed_at) / 1000000;
+    CHECK(took < 900 + 900 / 3 + 800); /* lease, a round of the reaper, and what two busy cores add */
+    CHECK_INT(N(c, "select count(*) from sl_job_runs where outcome = 'lost' and attempt = 1"), 4);
+    CHECK_INT(runs, 4);
+}
+static void four_jobs(call *c)
+{
+    for (int i = 0; i < 4; i++) enqueue(c, "long", NULL);
+}
+static pid_t victim;
+static void wait_until_running(call *c)
+{
+    CHECK(wait_for(c, 5000, 4, "select count(*) from sl_jobs where state = 'running'"));
+    kill(victim, SIGKILL);
+    killed_at = clock_monotonic();
+}
+static void taken_over(const char *dsn)
+{
+    int status;
+    on_one(dsn, four_jobs);
+    victim = replica(hang_for_ever);
+    on_kept(wait_until_running);
+    assert_int_equal(waitpid(victim, &status, 0), victim);
+    on_kept(takes_over);
+}
+
+static void on_shared(void (*test)(const char *dsn))
+{
+    char dsn[100], command[128];
+    unit_failures = 0;
+    snprintf(unit_dir, sizeof unit_dir, "/tmp/sl-unit-jobs-XXXXXX");
+    assert_non_null(mkdtemp(unit_dir));
+    snprintf(dsn, sizeof dsn, "sqlite:%s/store.db", unit_dir);
+    test(dsn);
+    snprintf(command, sizeof command, "rm -rf %s", unit_dir);
+    assert_int_equal(system(command), 0);
+    if (unit_pg[0]) test(unit_pg);
+    assert_int_equal(unit_failures, 0);
+}
+static void each_tick_runs_once_with_two_replicas(void **state) { (void)state; on_shared(once_per_tick); }
+static void jobs_of_a_killed_process_move_to_another(void **state) { (void)state; on_shared(taken_over); }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lost_lease_has_no_effect_and_the_next_run_has_one), cmocka_unit_test(a_handler_whose_lease_is_gone_is_told),
+        cmocka_unit_test(a_long_run_keeps_its_lease), cmocka_unit_test(jobs_of_a_dead_replica_are_taken_back),
+        cmocka_unit_test(a_lease_without_a_run_is_given_back), cmocka_unit_test(a_drain_ends_and_gives_back_what_did_not),
+        cmocka_unit_test(a_run_that_outlives_the_drain_has_no_effect), cmocka_unit_test(missed_ticks_are_made_up_for_once),
+        cmocka_unit_test(a_new_schedule_starts_with_its_next_tick), cmocka_unit_test(each_tick_runs_once_with_two_replicas),
+        cmocka_unit_test(jobs_of_a_killed_process_move_to_another),
+    };
+    return cmocka_run_group_tests(tests, unit_setup, unit_teardown);
+}
