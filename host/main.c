@@ -18,18 +18,26 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { EXIT_FINE = 0, EXIT_RUNTIME = 1, EXIT_CONFIG = 2, ERRORS_MAX = 1 << 20, SPARE_CALLS = 4096, SWEEP_MS = 60000, WAIT_MS = 10,
-       LAST_MS = 2000 };
+enum {
+    EXIT_FINE = 0,
+    EXIT_RUNTIME = 1,
+    EXIT_CONFIG = 2,
+    ERRORS_MAX = 1 << 20,
+    SPARE_CALLS = 4096,
+    SWEEP_MS = 60000,
+    WAIT_MS = 10,
+    LAST_MS = 2000
+};
 enum stage { NOTHING, STORE_OPEN, JOBS_ON, MODULES_ON, SERVING };
 
 static struct {
     struct config *cfg;
     keyring *keys;
     enum stage stage;
-    int64_t began;        /* clock_monotonic() at the start */
+    int64_t began; /* clock_monotonic() at the start */
     int exit_code;
-    call *booting;        /* the boot fiber while it runs */
-    bool stopping;        /* a signal asked for the end */
+    call *booting; /* the boot fiber while it runs */
+    bool stopping; /* a signal asked for the end */
     uv_signal_t signals[3];
     ticker *sweeper;
 } host;
@@ -53,39 +61,67 @@ static void notify(const char *what)
 /* ---- configuration of the floors ---- */
 static struct store_config store_settings(const struct config *c)
 {
-    return (struct store_config){ .dsn = c->dsn, .max_open = (int)c->max_open_conns, .max_idle = (int)c->max_idle_conns,
-                                  .lifetime_ms = c->conn_max_lifetime_ms, .connect_ms = (uint32_t)c->connect_ms,
-                                  .max_rows = (size_t)c->max_rows, .max_bytes = (size_t)c->max_result_bytes };
+    return (struct store_config){ .dsn = c->dsn,
+                                  .max_open = (int)c->max_open_conns,
+                                  .max_idle = (int)c->max_idle_conns,
+                                  .lifetime_ms = c->conn_max_lifetime_ms,
+                                  .connect_ms = (uint32_t)c->connect_ms,
+                                  .max_rows = (size_t)c->max_rows,
+                                  .max_bytes = (size_t)c->max_result_bytes };
 }
 
 static struct jobs_config jobs_settings(const struct config *c)
 {
-    return (struct jobs_config){ .concurrency = (uint32_t)c->job_concurrency, .lease_ms = (uint32_t)c->job_lease_ms,
-                                 .poll_ms = (uint32_t)c->job_poll_ms, .deadline_ms = (uint32_t)c->job_deadline_ms,
-                                 .attempts = (uint32_t)c->job_attempts, .backoff_ms = (uint32_t)c->job_backoff_ms,
-                                 .backoff_max_ms = (uint32_t)c->job_backoff_max_ms, .history_ms = c->job_history_ms };
+    return (struct jobs_config){ .concurrency = (uint32_t)c->job_concurrency,
+                                 .lease_ms = (uint32_t)c->job_lease_ms,
+                                 .poll_ms = (uint32_t)c->job_poll_ms,
+                                 .deadline_ms = (uint32_t)c->job_deadline_ms,
+                                 .attempts = (uint32_t)c->job_attempts,
+                                 .backoff_ms = (uint32_t)c->job_backoff_ms,
+                                 .backoff_max_ms = (uint32_t)c->job_backoff_max_ms,
+                                 .history_ms = c->job_history_ms };
 }
 
 static struct server_config server_settings(const struct config *c)
 {
     return (struct server_config){
-        .listen = c->listen.item, .n_listen = c->listen.n, .tls_cert = c->tls_cert, .tls_key = c->tls_key,
-        .trusted_proxies = c->trusted_proxies.item, .n_trusted_proxies = c->trusted_proxies.n,
-        .max_connections = (size_t)c->max_connections, .max_header_bytes = (size_t)c->max_header_bytes,
-        .max_headers = (size_t)c->max_headers, .max_body = (size_t)c->max_body, .header_ms = (uint32_t)c->header_ms,
-        .body_ms = (uint32_t)c->body_ms, .idle_ms = (uint32_t)c->idle_ms, .write_ms = (uint32_t)c->write_ms,
-        .body_min_rate = (uint32_t)c->body_min_rate, .reuse_port = c->reuse_port,
+        .listen = c->listen.item,
+        .n_listen = c->listen.n,
+        .tls_cert = c->tls_cert,
+        .tls_key = c->tls_key,
+        .trusted_proxies = c->trusted_proxies.item,
+        .n_trusted_proxies = c->trusted_proxies.n,
+        .max_connections = (size_t)c->max_connections,
+        .max_header_bytes = (size_t)c->max_header_bytes,
+        .max_headers = (size_t)c->max_headers,
+        .max_body = (size_t)c->max_body,
+        .header_ms = (uint32_t)c->header_ms,
+        .body_ms = (uint32_t)c->body_ms,
+        .idle_ms = (uint32_t)c->idle_ms,
+        .write_ms = (uint32_t)c->write_ms,
+        .body_min_rate = (uint32_t)c->body_min_rate,
+        .reuse_port = c->reuse_port,
     };
 }
 
 static struct http_config http_settings(const struct config *c)
 {
     return (struct http_config){
-        .api_tokens = c->api_tokens.item, .n_api_tokens = c->api_tokens.n, .admin_tokens = c->admin_tokens.item,
-        .n_admin_tokens = c->admin_tokens.n, .metrics_token = c->metrics_token, .default_tenant = c->default_tenant,
-        .require_tenant = c->require_tenant, .max_body = (size_t)c->max_body, .page_default = (size_t)c->page_default,
-        .page_max = (size_t)c->page_max, .deadline_ms = (uint32_t)c->deadline_ms, .max_inflight = (size_t)c->max_inflight,
-        .idempotency_ms = c->idempotency_ms, .cors_origins = c->cors_origins.item, .n_cors_origins = c->cors_origins.n,
+        .api_tokens = c->api_tokens.item,
+        .n_api_tokens = c->api_tokens.n,
+        .admin_tokens = c->admin_tokens.item,
+        .n_admin_tokens = c->admin_tokens.n,
+        .metrics_token = c->metrics_token,
+        .default_tenant = c->default_tenant,
+        .require_tenant = c->require_tenant,
+        .max_body = (size_t)c->max_body,
+        .page_default = (size_t)c->page_default,
+        .page_max = (size_t)c->page_max,
+        .deadline_ms = (uint32_t)c->deadline_ms,
+        .max_inflight = (size_t)c->max_inflight,
+        .idempotency_ms = c->idempotency_ms,
+        .cors_origins = c->cors_origins.item,
+        .n_cors_origins = c->cors_origins.n,
     };
 }
 
@@ -93,12 +129,18 @@ static int start_fetch(const struct config *c, char *why, size_t why_size)
 {
     char ca[4096], agent[64];
     struct fetch_config f = {
-        .allow_private = c->outbound_allow_private, .allow = c->outbound_allow.item, .n_allow = c->outbound_allow.n,
-        .max_total = (uint32_t)c->outbound_max_total, .max_per_host = (uint32_t)c->outbound_max_per_host,
-        .default_ms = (uint32_t)c->outbound_timeout_ms, .max_bytes = (uint32_t)c->outbound_max_bytes, .user_agent = agent,
+        .allow_private = c->outbound_allow_private,
+        .allow = c->outbound_allow.item,
+        .n_allow = c->outbound_allow.n,
+        .max_total = (uint32_t)c->outbound_max_total,
+        .max_per_host = (uint32_t)c->outbound_max_per_host,
+        .default_ms = (uint32_t)c->outbound_timeout_ms,
+        .max_bytes = (uint32_t)c->outbound_max_bytes,
+        .user_agent = agent,
     };
     snprintf(agent, sizeof agent, "service-layer/%s", SL_VERSION);
-    if (c->outbound_ca_file.n >= sizeof ca) return snprintf(why, why_size, "outbound.ca_file: the path is too long"), -1;
+    if (c->outbound_ca_file.n >= sizeof ca)
+        return snprintf(why, why_size, "outbound.ca_file: the path is too long"), -1;
     memcpy(ca, c->outbound_ca_file.n ? c->outbound_ca_file.p : "", c->outbound_ca_file.n);
     ca[c->outbound_ca_file.n] = 0;
     if (ca[0]) f.ca_file = ca;
@@ -106,17 +148,25 @@ static int start_fetch(const struct config *c, char *why, size_t why_size)
 }
 
 static const struct module_hooks hooks = {
-    .route_check = route_check, .route_clash = route_clash, .schema_read = schema_read, .schema_check = schema_check,
-    .reply_row = http_reply_row, .reply_list = http_reply_list, .problem_write = problem_write,
-    .problem_status = problem_status, .rebuilt = http_rebuild_routes,
+    .route_check = route_check,
+    .route_clash = route_clash,
+    .schema_read = schema_read,
+    .schema_check = schema_check,
+    .reply_row = http_reply_row,
+    .reply_list = http_reply_list,
+    .problem_write = problem_write,
+    .problem_status = problem_status,
+    .rebuilt = http_rebuild_routes,
 };
 
 /* ---- stop ---- */
 static void wait_for_connections(call *c, uint32_t ms)
 {
     int64_t until = clock_monotonic() + (int64_t)ms * 1000000;
-    while (server_connections() > 0 && clock_monotonic() < until) call_sleep(c, WAIT_MS);
-    if (server_connections() > 0) log_warn("connections cut at the end of the drain", LOG_I("connections", (int64_t)server_connections()));
+    while (server_connections() > 0 && clock_monotonic() < until)
+        call_sleep(c, WAIT_MS);
+    if (server_connections() > 0)
+        log_warn("connections cut at the end of the drain", LOG_I("connections", (int64_t)server_connections()));
 }
 
 static uint32_t left_of(int64_t began, int64_t ms)
@@ -128,7 +178,8 @@ static uint32_t left_of(int64_t began, int64_t ms)
 static void close_signals(void)
 {
     for (size_t i = 0; i < sizeof host.signals / sizeof *host.signals; i++)
-        if (host.signals[i].loop && !uv_is_closing((uv_handle_t *)&host.signals[i])) uv_close((uv_handle_t *)&host.signals[i], NULL);
+        if (host.signals[i].loop && !uv_is_closing((uv_handle_t *)&host.signals[i]))
+            uv_close((uv_handle_t *)&host.signals[i], NULL);
 }
 
 /* From the door inwards: nobody comes in, who is inside is served, then each floor ends before the one it stands on. */
@@ -138,7 +189,8 @@ static void stop(call *c)
     system_state_set(SYSTEM_STOPPING);
     notify("STOPPING=1");
     if (host.stage >= SERVING) {
-        log_info("stopping", LOG_I("connections", (int64_t)server_connections()), LOG_I("drain_ms", host.cfg->drain_ms));
+        log_info("stopping", LOG_I("connections", (int64_t)server_connections()),
+                 LOG_I("drain_ms", host.cfg->drain_ms));
         server_drain();
         wait_for_connections(c, (uint32_t)host.cfg->drain_ms);
         server_close();
@@ -195,7 +247,8 @@ static bool start_floors(call *c)
 
 static void wipe_tokens(struct str_list *list)
 {
-    for (size_t i = 0; i < list->n; i++) explicit_bzero((char *)(uintptr_t)list->item[i].p, list->item[i].n);
+    for (size_t i = 0; i < list->n; i++)
+        explicit_bzero((char *)(uintptr_t)list->item[i].p, list->item[i].n);
     list->n = 0;
 }
 
@@ -217,7 +270,8 @@ static bool start_serving(call *c)
     host.stage = MODULES_ON;
     if (modules_start(c, false, why, sizeof why)) return failed("modules cannot start", why, EXIT_RUNTIME);
     if (host.stopping) return false;
-    if (server_start(&server, http_hooks(), why, sizeof why)) return failed("the server cannot listen", why, EXIT_RUNTIME);
+    if (server_start(&server, http_hooks(), why, sizeof why))
+        return failed("the server cannot listen", why, EXIT_RUNTIME);
     host.stage = SERVING;
     host.sweeper = ticker_start("sweep", SWEEP_MS, sweep, NULL);
     return true;
@@ -252,22 +306,30 @@ static void on_end(uv_signal_t *s, int number)
     }
     host.stopping = true;
     log_info("signal", LOG_C("name", strsignal(number)));
-    if (host.booting) call_cancel(host.booting); /* its end stops the rest */
-    else if (!call_start(256, 0, NULL, NULL, stop)) _exit(EXIT_RUNTIME);
+    if (host.booting)
+        call_cancel(host.booting); /* its end stops the rest */
+    else if (!call_start(256, 0, NULL, NULL, stop))
+        _exit(EXIT_RUNTIME);
 }
 
 static void on_reload(uv_signal_t *s, int number)
 {
     char why[512] = "";
     (void)s, (void)number;
-    if (!host.cfg->tls_cert.n) log_info("SIGHUP: no certificate is configured, nothing to read again");
-    else if (server_reload_tls(why, sizeof why)) log_error("certificate not reloaded, the old one stays", LOG_C("error", why));
-    else log_info("certificate reloaded", LOG_S("file", host.cfg->tls_cert));
+    if (!host.cfg->tls_cert.n)
+        log_info("SIGHUP: no certificate is configured, nothing to read again");
+    else if (server_reload_tls(why, sizeof why))
+        log_error("certificate not reloaded, the old one stays", LOG_C("error", why));
+    else
+        log_info("certificate reloaded", LOG_S("file", host.cfg->tls_cert));
 }
 
 static void catch_signals(void)
 {
-    static const struct { int number; uv_signal_cb fn; } table[] = { { SIGTERM, on_end }, { SIGINT, on_end }, { SIGHUP, on_reload } };
+    static const struct {
+        int number;
+        uv_signal_cb fn;
+    } table[] = { { SIGTERM, on_end }, { SIGINT, on_end }, { SIGHUP, on_reload } };
     signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         uv_signal_init(loop_uv(), &host.signals[i]);
@@ -279,7 +341,8 @@ static void catch_signals(void)
 /* ---- what an operator should hear before the first request ---- */
 static bool far_away(const char *name)
 {
-    return name && *name && *name != '/' && strcmp(name, "localhost") != 0 && strncmp(name, "127.", 4) != 0 && strcmp(name, "::1") != 0;
+    return name && *name && *name != '/' && strcmp(name, "localhost") != 0 && strncmp(name, "127.", 4) != 0 &&
+           strcmp(name, "::1") != 0;
 }
 
 static void warn_about_database(sl_str dsn)
@@ -291,18 +354,21 @@ static void warn_about_database(sl_str dsn)
     text[dsn.n] = 0;
     PQconninfoOption *options = PQconninfoParse(text, NULL);
     for (PQconninfoOption *o = options; o && o->keyword; o++) {
-        if (o->val && (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) && far_away(o->val)) at = o->val;
+        if (o->val && (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) && far_away(o->val))
+            at = o->val;
         if (strcmp(o->keyword, "sslmode") == 0) mode = o->val;
     }
     if (at && mode && (strcmp(mode, "disable") == 0 || strcmp(mode, "allow") == 0))
-        log_warn("the database connection is not encrypted: set sslmode=verify-full", LOG_C("host", at), LOG_C("sslmode", mode));
+        log_warn("the database connection is not encrypted: set sslmode=verify-full", LOG_C("host", at),
+                 LOG_C("sslmode", mode));
     PQconninfoFree(options);
     explicit_bzero(text, sizeof text);
 }
 
 static void warn_about(const struct config *c)
 {
-    if (c->dsn.n == 0) log_warn("the store is in memory: everything is lost at exit; give -dsn sqlite:PATH or postgres://...");
+    if (c->dsn.n == 0)
+        log_warn("the store is in memory: everything is lost at exit; give -dsn sqlite:PATH or postgres://...");
     if (c->api_tokens.n + c->admin_tokens.n == 0)
         log_warn("no tokens are configured: every route that needs one answers 401; set API_TOKENS and ADMIN_TOKENS");
     for (size_t i = 0; i < c->api_tokens.n + c->admin_tokens.n; i++) {
@@ -323,12 +389,14 @@ static bool open_keys(struct config *c, char *why, size_t why_size)
         return host.keys != NULL;
     }
     if (c->dsn.n) {
-        snprintf(why, why_size, "security.secret_encryption_key is missing: a durable store needs SECRET_ENCRYPTION_KEY (16, 24 or 32 "
-                                "bytes as hex or base64; `openssl rand -hex 32` makes one) or SECRET_ENCRYPTION_KEY_FILE");
+        snprintf(why, why_size,
+                 "security.secret_encryption_key is missing: a durable store needs SECRET_ENCRYPTION_KEY (16, 24 or 32 "
+                 "bytes as hex or base64; `openssl rand -hex 32` makes one) or SECRET_ENCRYPTION_KEY_FILE");
         return false;
     }
     host.keys = keyring_random();
-    log_warn("SECRET_ENCRYPTION_KEY is not set: secrets are sealed with a random key that is lost at exit, as the store is");
+    log_warn(
+        "SECRET_ENCRYPTION_KEY is not set: secrets are sealed with a random key that is lost at exit, as the store is");
     return true;
 }
 
@@ -348,9 +416,12 @@ static void print(FILE *to, buf *b)
 /* -version, -help, -print-config: an answer and the end. */
 static bool answered(const struct config *c, buf *out)
 {
-    if (c->show_version) buf_printf(out, "appserver %s (contract %u.%u)\n", SL_VERSION, SL_MAJOR, SL_MINOR);
-    else if (c->show_help) config_usage(out);
-    else return false;
+    if (c->show_version)
+        buf_printf(out, "appserver %s (contract %u.%u)\n", SL_VERSION, SL_MAJOR, SL_MINOR);
+    else if (c->show_help)
+        config_usage(out);
+    else
+        return false;
     print(stdout, out);
     return true;
 }
@@ -369,7 +440,8 @@ static int check_and_print(const struct config *c, buf *out, buf *errors)
 static int run(void)
 {
     struct loop_config loop = { .slow_ms = (uint32_t)host.cfg->slow_ms,
-                                .max_calls = (size_t)(host.cfg->max_inflight + host.cfg->job_concurrency) + SPARE_CALLS };
+                                .max_calls = (size_t)(host.cfg->max_inflight + host.cfg->job_concurrency) +
+                                             SPARE_CALLS };
     loop_setup(&loop, module_slow);
     catch_signals();
     system_setup(host.cfg);
@@ -384,8 +456,8 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
 {
     char why[512] = "";
     bool looking = cfg->check || cfg->print;
-    log_setup(looking ? SL_ERROR + 1 : level_of(cfg->log_level), sl_is(cfg->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT,
-              STDERR_FILENO);
+    log_setup(looking ? SL_ERROR + 1 : level_of(cfg->log_level),
+              sl_is(cfg->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT, STDERR_FILENO);
     modules_setup(cfg, &hooks, NULL, environ);
     module_builtin(&store_plugin);
     module_builtin(&system_plugin);
@@ -413,9 +485,12 @@ int main(int argc, char **argv)
     buf_init(&errors, ERRORS_MAX);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     host.cfg = config_load(argc, argv, environ, &errors);
-    if (!host.cfg) print(stderr, &errors);
-    else if (answered(host.cfg, &out)) code = EXIT_FINE;
-    else code = serve_or_check(host.cfg, &out, &errors);
+    if (!host.cfg)
+        print(stderr, &errors);
+    else if (answered(host.cfg, &out))
+        code = EXIT_FINE;
+    else
+        code = serve_or_check(host.cfg, &out, &errors);
     keyring_free(host.keys);
     config_free(host.cfg);
     metrics_reset();

@@ -8,7 +8,7 @@ enum { FRESH_MS = 1000 };
 static struct {
     struct check *list;
     size_t n;
-    int64_t made;     /* clock_monotonic(); 0 = never */
+    int64_t made; /* clock_monotonic(); 0 = never */
     bool under_way;
 } checks;
 
@@ -27,14 +27,16 @@ static void check_module(call *c, struct module *m, struct check *k)
     k->vital = m->required;
     k->ready = module_health(c, m, k->why, sizeof k->why) == SL_OK;
     k->ms = (uint32_t)((clock_monotonic() - began) / 1000000);
-    if (!k->ready && was_ready(k->name)) log_warn("module is not ready", LOG_C("module", k->name), LOG_C("why", k->why));
+    if (!k->ready && was_ready(k->name))
+        log_warn("module is not ready", LOG_C("module", k->name), LOG_C("why", k->why));
     if (k->ready && !was_ready(k->name)) log_info("module is ready again", LOG_C("module", k->name));
 }
 
 static void run_checks(call *c)
 {
     size_t room = 0, n = 0;
-    for (struct module *m = modules_first(); m; m = m->next) room++;
+    for (struct module *m = modules_first(); m; m = m->next)
+        room++;
     struct check *found = calloc(room + 1, sizeof *found);
     if (!found) abort();
     for (struct module *m = modules_first(); m && n < room; m = m->next)

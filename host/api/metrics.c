@@ -29,10 +29,10 @@ static void counter(const char *name, const char *doc, double total, double *see
     if (m && total >= *seen) metric_add(m, total - *seen, NULL, 0);
     *seen = total;
 }
-#define COUNTER(name, doc, total)                                                                                     \
-    do {                                                                                                              \
-        static double seen_;                                                                                          \
-        counter(name, doc, (double)(total), &seen_);                                                                  \
+#define COUNTER(name, doc, total)                                                                                      \
+    do {                                                                                                               \
+        static double seen_;                                                                                           \
+        counter(name, doc, (double)(total), &seen_);                                                                   \
     } while (0)
 
 /* ---- the process ---- */
@@ -51,7 +51,8 @@ static double open_fds(void)
     DIR *d = opendir("/proc/self/fd");
     double n = -3; /* ".", ".." and the directory itself */
     if (!d) return 0;
-    while (readdir(d)) n++;
+    while (readdir(d))
+        n++;
     closedir(d);
     return n;
 }
@@ -113,13 +114,17 @@ static void network(void)
 /* ---- modules ---- */
 static void modules(void)
 {
-    metric *status = metric_get(SL_GAUGE, "service_module_status", "module,status", "1 for the status that the module has.");
+    metric *status = metric_get(SL_GAUGE, "service_module_status", "module,status",
+                                "1 for the status that the module has.");
     metric *calls = metric_get(SL_GAUGE, "service_module_calls", "module", "Calls run by a module since the start.");
-    metric *errors = metric_get(SL_GAUGE, "service_module_errors", "module", "Calls of a module that ended in a fault.");
-    metric *slow = metric_get(SL_GAUGE, "service_module_slow_calls", "module", "Times a module held the loop too long.");
+    metric *errors = metric_get(SL_GAUGE, "service_module_errors", "module",
+                                "Calls of a module that ended in a fault.");
+    metric *slow = metric_get(SL_GAUGE, "service_module_slow_calls", "module",
+                              "Times a module held the loop too long.");
     metric *stack = metric_get(SL_GAUGE, "service_module_stack_bytes", "module", "Deepest stack seen (sampled).");
     metric *parked = metric_get(SL_GAUGE, "service_module_parked", "module", "Generations that would not end.");
-    metric *build = metric_get(SL_GAUGE, "service_layer_build_info", "version", "1; the label says which release runs.");
+    metric *build = metric_get(SL_GAUGE, "service_layer_build_info", "version",
+                               "1; the label says which release runs.");
     sl_str release = SL(SL_VERSION);
     metric_clear(status);
     for (const struct module *m = modules_first(); m; m = m->next) {

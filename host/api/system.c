@@ -60,7 +60,8 @@ static void add_checks(buf *b, const struct check *list, size_t n)
 static bool all_ready(const struct check *list, size_t n, bool vital_only, buf *failing)
 {
     for (size_t i = 0; i < n; i++)
-        if (!list[i].ready && (list[i].vital || !vital_only)) buf_printf(failing, "%s%s", failing->n ? ", " : "", list[i].name);
+        if (!list[i].ready && (list[i].vital || !vital_only))
+            buf_printf(failing, "%s%s", failing->n ? ", " : "", list[i].name);
     return failing->n == 0;
 }
 
@@ -72,7 +73,8 @@ static sl_err answer_health(sl_call *c, bool vital_only, const char *good, const
     const struct check *list = state == SYSTEM_READY ? system_checks((call *)c, &n) : NULL;
     buf_init(&failing, NAMES_MAX);
     all_ready(list, n, vital_only, &failing);
-    if (state != SYSTEM_READY) buf_add_cstr(&failing, state == SYSTEM_STOPPING ? "the server is stopping" : "the server is starting");
+    if (state != SYSTEM_READY)
+        buf_add_cstr(&failing, state == SYSTEM_STOPPING ? "the server is stopping" : "the server is starting");
     sl_str names = arena_copy(((call *)c)->arena, buf_str(&failing));
     buf_free(&failing);
     if (names.n && !verbose) return sl_problem(c, 503, bad, sl_format(c, "Not ready: %s.", names.p).p);
@@ -129,7 +131,8 @@ static void add_needs(buf *b, const struct module *m)
 {
     sl_str names[64];
     size_t n = 0;
-    while (n < 64 && m->needs[n]) names[n] = sl_cstr(m->needs[n]), n++;
+    while (n < 64 && m->needs[n])
+        names[n] = sl_cstr(m->needs[n]), n++;
     add_strings(b, "needs", names, n);
 }
 
@@ -205,8 +208,9 @@ static sl_err status(void *self, sl_call *c)
 static sl_err version(void *self, sl_call *c)
 {
     (void)self;
-    return sl_reply_json(c, 200, sl_format(c, "{\"name\":\"service-layer\",\"version\":\"%s\",\"contract\":\"%u.%u\"}", SL_VERSION,
-                                           SL_MAJOR, SL_MINOR));
+    return sl_reply_json(c, 200,
+                         sl_format(c, "{\"name\":\"service-layer\",\"version\":\"%s\",\"contract\":\"%u.%u\"}",
+                                   SL_VERSION, SL_MAJOR, SL_MINOR));
 }
 
 /* ---- the descriptors ---- */
@@ -215,9 +219,11 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "GET /livez", livez, .doc = "The process answers." },
     { SL_ROUTE, "GET /readyz", readyz, .query = VERBOSE,
       .doc = "200 when requests may be sent here: the store and all required modules work." },
-    { SL_ROUTE, "GET /healthz", healthz, .query = VERBOSE, .doc = "200 when every module works; 503 names those that do not." },
+    { SL_ROUTE, "GET /healthz", healthz, .query = VERBOSE,
+      .doc = "200 when every module works; 503 names those that do not." },
     { SL_ROUTE, "GET /metrics", metrics, .scope = "metrics", .doc = "Prometheus text format." },
-    { SL_ROUTE, "GET /system/status", status, .scope = "system:read", .doc = "Modules, their state and their timings." },
+    { SL_ROUTE, "GET /system/status", status, .scope = "system:read",
+      .doc = "Modules, their state and their timings." },
     { SL_ROUTE, "GET /system/version", version, .doc = "Version of the server and of the plugin contract." },
 };
 SL_LINKED_PLUGIN(system_plugin, "system", .doc = "Health, metrics and status of the server.", SL_ENTRIES(entries));

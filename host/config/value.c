@@ -18,9 +18,9 @@ void config_wipe_json(json_t *v)
     const char *key;
     json_t *item;
     if (json_is_object(v)) {
-        json_object_foreach(v, key, item) config_wipe_json(item);
+        json_object_foreach(v, key, item) { config_wipe_json(item); }
     } else if (json_is_array(v)) {
-        json_array_foreach(v, i, item) config_wipe_json(item);
+        json_array_foreach(v, i, item) { config_wipe_json(item); }
     } else if (json_is_string(v)) {
         config_wipe(json_str(v));
     }

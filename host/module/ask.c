@@ -1,4 +1,5 @@
-/* ask.c - one plugin's question to another: a call of its own, in a transaction of its own, answered into the asker's memory. */
+/* ask.c - one plugin's question to another: a call of its own, in a transaction of its own, answered into the asker's
+ * memory. */
 #include "module/private.h"
 #include "base/log.h"
 
@@ -9,11 +10,11 @@ struct question {
     struct entry *entry;
     struct capture capture;
     sl_pair facts[FACTS];
-    arena *arena;            /* owns what is asked and its facts: the asker may be gone before the answer */
+    arena *arena; /* owns what is asked and its facts: the asker may be gone before the answer */
     uint32_t left_ms;
-    call *asker, *answerer;  /* NULL = gone */
+    call *asker, *answerer; /* NULL = gone */
     sl_err result;
-    sl_msg *msg;             /* where the answer goes: in the asker's arena */
+    sl_msg *msg; /* where the answer goes: in the asker's arena */
 };
 
 static const char *const inherited[] = { "tenant", "actor", "role", "request_id", "trace_id", "traceparent" };
@@ -51,7 +52,8 @@ static void hand_over(struct question *q, call *c)
         return;
     }
     buf_init(&problem, PROBLEM_MAX);
-    module_hooks->problem_write(&problem, k->status, k->code, k->detail, sl_lit(NULL, 0), capture_fact(c, "trace_id"), sl_lit(NULL, 0));
+    module_hooks->problem_write(&problem, k->status, k->code, k->detail, sl_lit(NULL, 0), capture_fact(c, "trace_id"),
+                                sl_lit(NULL, 0));
     q->msg->type = SL("application/problem+json");
     q->msg->body = arena_copy(a, buf_str(&problem));
     buf_free(&problem);
@@ -88,7 +90,9 @@ static struct question *question_new(call *c, struct entry *e, sl_str json, json
     struct question *q = arena_alloc(a, sizeof *q);
     struct capture *outer = capture_of(c);
     *q = (struct question){ .entry = e, .arena = a, .asker = c };
-    q->capture = (struct capture){ .fields = fields, .facts = q->facts, .n_facts = FACTS, .depth = outer ? outer->depth + 1 : 1 };
+    q->capture = (struct capture){
+        .fields = fields, .facts = q->facts, .n_facts = FACTS, .depth = outer ? outer->depth + 1 : 1
+    };
     q->capture.body = e->in ? json_write(a, fields) : arena_copy(a, sl_given(json) ? json : SL("null"));
     q->facts[0] = (sl_pair){ SL("caller"), arena_copy(a, sl_cstr(caller)) };
     for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++)
@@ -106,8 +110,9 @@ static json_t *checked_question(call *c, struct entry *e, sl_str json, const sl_
     if (!fields) {
         sl_msg *m = arena_alloc(c->arena, sizeof *m);
         buf_init(&problem, 2 * PROBLEM_MAX);
-        module_hooks->problem_write(&problem, 422, SL("invalid_input"), SL("The question does not fit the entry's schema."),
-                                    sl_lit(NULL, 0), capture_fact(c, "trace_id"), buf_str(&findings));
+        module_hooks->problem_write(&problem, 422, SL("invalid_input"),
+                                    SL("The question does not fit the entry's schema."), sl_lit(NULL, 0),
+                                    capture_fact(c, "trace_id"), buf_str(&findings));
         *m = (sl_msg){ .size = sizeof *m, .status = 422, .type = SL("application/problem+json") };
         m->body = arena_copy(c->arena, buf_str(&problem));
         *out = m;
@@ -127,7 +132,8 @@ static sl_err start_and_wait(call *c, struct question *q, uint32_t limit, const 
         return SL_EBUSY;
     }
     sl_err left = call_wait(c, asker_left, q);
-    if (left) return left; /* our deadline or cancellation: the answerer, cancelled too, frees the question when it ends */
+    if (left)
+        return left; /* our deadline or cancellation: the answerer, cancelled too, frees the question when it ends */
     sl_err result = q->result;
     if (result == SL_OK) *out = q->msg;
     question_free(q);
@@ -139,7 +145,8 @@ sl_err module_ask(call *c, sl_str entry, sl_str json, uint32_t timeout_ms, const
     struct capture *outer = capture_of(c);
     *out = NULL;
     if (outer && outer->depth >= DEPTH_MAX) {
-        log_error("questions within questions", LOG_C("plugin", caller), LOG_S("entry", entry), LOG_I("limit", DEPTH_MAX));
+        log_error("questions within questions", LOG_C("plugin", caller), LOG_S("entry", entry),
+                  LOG_I("limit", DEPTH_MAX));
         return SL_ETOOBIG;
     }
     bool known = false;

@@ -1,12 +1,20 @@
-/* descriptor.c - checks a plugin's descriptor as hostile input and copies all of it, so that the host never reads it again. */
+/* descriptor.c - checks a plugin's descriptor as hostile input and copies all of it, so that the host never reads it
+ * again. */
 #include "module/private.h"
 #include "base/clock.h"
 #include "jobs/jobs.h"
 
 /* Limits of a descriptor. Sizes of the first release: whatever is shorter was not built against this contract. */
 enum {
-    NAME_MAX_BYTES = 256, DOC_MAX = 4096, SCHEMA_MAX = 64 * 1024, ENTRIES_MAX = 256, METRICS_MAX = 256, NEEDS_MAX = 64,
-    STRUCT_MAX = 4096, STACK_KIB_MAX = 1024, ATTEMPTS_MAX = 100,
+    NAME_MAX_BYTES = 256,
+    DOC_MAX = 4096,
+    SCHEMA_MAX = 64 * 1024,
+    ENTRIES_MAX = 256,
+    METRICS_MAX = 256,
+    NEEDS_MAX = 64,
+    STRUCT_MAX = 4096,
+    STACK_KIB_MAX = 1024,
+    ATTEMPTS_MAX = 100,
     PLUGIN_FIRST = offsetof(sl_plugin, lifecycle) + sizeof(void *),
     ENTRY_FIRST = offsetof(sl_entry, backoff_ms) + sizeof(uint32_t),
     METRIC_FIRST = offsetof(sl_metric, labels) + sizeof(void *),
@@ -15,7 +23,12 @@ enum {
 };
 static const uint32_t known_flags = SL_POOL | SL_STREAM | SL_IDEMPOTENT | SL_SENSITIVE;
 
-struct reading { struct generation *g; char *why; size_t why_size; bool newer; };
+struct reading {
+    struct generation *g;
+    char *why;
+    size_t why_size;
+    bool newer;
+};
 
 static bool __attribute__((format(printf, 2, 3))) wrong(struct reading *r, const char *format, ...)
 {
@@ -72,16 +85,19 @@ static bool check_name(struct reading *r, const sl_entry *s, const char *of)
     char why[256] = "";
     sl_str name = sl_cstr(s->name);
     switch (s->kind) {
-    case SL_ROUTE: return module_hooks->route_check(s->name, why, sizeof why) || wrong(r, "%s%s", of, why);
+    case SL_ROUTE:
+        return module_hooks->route_check(s->name, why, sizeof why) || wrong(r, "%s%s", of, why);
     case SL_EVENT:
         if (name.n > 2 && str_ends(name, ".*")) name.n -= 2;
         return name_is_topic(name) || wrong(r, "%sa topic is lower-case words with dots, or ends in .*", of);
     case SL_SCHEDULE:
         if (!s->schedule) return wrong(r, "%s.schedule is missing", of);
         if (schedule_next(sl_cstr(s->schedule), clock_now()) <= 0)
-            return wrong(r, "%s`%s` is not a schedule (\"@every 30s\", \"@hourly\" or five cron fields)", of, s->schedule);
+            return wrong(r, "%s`%s` is not a schedule (\"@every 30s\", \"@hourly\" or five cron fields)", of,
+                         s->schedule);
         return name_is_topic(name) || wrong(r, "%sa name is lower-case words with dots", of);
-    default: return name_is_topic(name) || wrong(r, "%sa name is lower-case words with dots", of);
+    default:
+        return name_is_topic(name) || wrong(r, "%sa name is lower-case words with dots", of);
     }
 }
 
@@ -92,7 +108,8 @@ static bool check_flags(struct reading *r, const sl_entry *s, const char *of)
     if ((s->flags & SL_STREAM) && (s->flags & SL_POOL))
         return wrong(r, "%sSL_POOL and SL_STREAM exclude each other: a pool handler may not wait for its client", of);
     if (s->attempts > ATTEMPTS_MAX) return wrong(r, "%sattempts is over %d", of, ATTEMPTS_MAX);
-    if (s->status && (s->status < 200 || s->status > 299)) return wrong(r, "%sstatus %u is not a success", of, s->status);
+    if (s->status && (s->status < 200 || s->status > 299))
+        return wrong(r, "%sstatus %u is not a success", of, s->status);
     return true;
 }
 
@@ -108,10 +125,11 @@ static bool read_entry(struct reading *r, struct entry *e, const sl_entry *from)
     snprintf(of, sizeof of, "%s %s: ", kind_names[s->kind], s->name);
     if (!s->run) return wrong(r, "%srun is NULL", of);
     return text(r, &s->scope, from->scope, 128, "scope", of) && text(r, &s->doc, from->doc, DOC_MAX, "doc", of) &&
-           text(r, &s->in, from->in, SCHEMA_MAX, "in", of) && text(r, &s->query, from->query, SCHEMA_MAX, "query", of) &&
+           text(r, &s->in, from->in, SCHEMA_MAX, "in", of) &&
+           text(r, &s->query, from->query, SCHEMA_MAX, "query", of) &&
            text(r, &s->out, from->out, SCHEMA_MAX, "out", of) &&
-           text(r, &s->schedule, from->schedule, 128, "schedule", of) && check_name(r, s, of) && check_flags(r, s, of) &&
-           schema(r, &e->in, s->in, "in", of) && schema(r, &e->query, s->query, "query", of) &&
+           text(r, &s->schedule, from->schedule, 128, "schedule", of) && check_name(r, s, of) &&
+           check_flags(r, s, of) && schema(r, &e->in, s->in, "in", of) && schema(r, &e->query, s->query, "query", of) &&
            schema(r, &e->out, s->out, "out", of);
 }
 
@@ -126,7 +144,8 @@ static bool read_entries(struct reading *r, const sl_plugin *d)
 {
     struct generation *g = r->g;
     void *table;
-    if (!rows(r, &table, d->entries, d->n_entries, d->entry_size, ENTRY_FIRST, sizeof(sl_entry), ENTRIES_MAX, "entries"))
+    if (!rows(r, &table, d->entries, d->n_entries, d->entry_size, ENTRY_FIRST, sizeof(sl_entry), ENTRIES_MAX,
+              "entries"))
         return false;
     const sl_entry *from = table;
     g->entries = arena_alloc(g->arena, (d->n_entries + 1) * sizeof *g->entries);
@@ -138,7 +157,8 @@ static bool read_entries(struct reading *r, const sl_plugin *d)
         if (!read_entry(r, e, &from[i])) return false;
         for (size_t k = 0; k + 1 < g->n_entries; k++)
             if (entries_clash(&g->entries[k], e))
-                return wrong(r, "%s %s clashes with %s", kind_names[e->spec.kind], e->spec.name, g->entries[k].spec.name);
+                return wrong(r, "%s %s clashes with %s", kind_names[e->spec.kind], e->spec.name,
+                             g->entries[k].spec.name);
     }
     return true;
 }
@@ -147,7 +167,8 @@ static bool read_metrics(struct reading *r, const sl_plugin *d)
 {
     struct generation *g = r->g;
     void *table;
-    if (!rows(r, &table, d->metrics, d->n_metrics, d->metric_size, METRIC_FIRST, sizeof(sl_metric), METRICS_MAX, "metrics"))
+    if (!rows(r, &table, d->metrics, d->n_metrics, d->metric_size, METRIC_FIRST, sizeof(sl_metric), METRICS_MAX,
+              "metrics"))
         return false;
     sl_metric *m = table;
     char prefix[66];
@@ -172,7 +193,8 @@ static bool read_metrics(struct reading *r, const sl_plugin *d)
 static bool read_needs(struct reading *r, const sl_plugin *d)
 {
     void *table;
-    if (!rows(r, &table, d->needs, d->n_needs, d->need_size, NEED_FIRST, sizeof(sl_need), NEEDS_MAX, "needs")) return false;
+    if (!rows(r, &table, d->needs, d->n_needs, d->need_size, NEED_FIRST, sizeof(sl_need), NEEDS_MAX, "needs"))
+        return false;
     sl_need *n = table;
     for (uint32_t i = 0; i < d->n_needs; i++) {
         if (!text(r, &n[i].id, n[i].id, 63, "id", "need: ")) return false;
@@ -197,14 +219,17 @@ static bool read_head(struct reading *r, const sl_plugin *p)
 {
     sl_plugin *d = &r->g->spec;
     if (p->size < PLUGIN_FIRST || p->size > STRUCT_MAX)
-        return wrong(r, "the descriptor says that it is %u bytes long; at least %d are needed", p->size, (int)PLUGIN_FIRST);
+        return wrong(r, "the descriptor says that it is %u bytes long; at least %d are needed", p->size,
+                     (int)PLUGIN_FIRST);
     if (p->major != SL_MAJOR)
-        return wrong(r, "is built against contract %u.%u, this host runs %u.%u", p->major, p->minor, SL_MAJOR, SL_MINOR);
+        return wrong(r, "is built against contract %u.%u, this host runs %u.%u", p->major, p->minor, SL_MAJOR,
+                     SL_MINOR);
     memcpy(d, p, p->size < sizeof *d ? p->size : sizeof *d);
     r->newer = d->minor > SL_MINOR;
     if (!text(r, &d->name, d->name, 63, "name", "") || !text(r, &d->version, d->version, 31, "version", "") ||
         !text(r, &d->doc, d->doc, DOC_MAX, "doc", "") || !text(r, &d->config, d->config, SCHEMA_MAX, "config", "") ||
-        !text(r, &d->grants, d->grants, DOC_MAX, "grants", "")) return false;
+        !text(r, &d->grants, d->grants, DOC_MAX, "grants", ""))
+        return false;
     if (!d->name || !name_is_module(sl_cstr(d->name)))
         return wrong(r, "name must be lower-case letters, digits, `_` and `-`, starting with a letter");
     if (!d->version || !*d->version) return wrong(r, "version is missing");
@@ -250,8 +275,8 @@ bool descriptor_clash(const struct generation *g, char *why, size_t why_size)
             if (e->spec.kind == SL_EVENT || e->spec.kind == SL_SCHEDULE) continue; /* these are per plugin */
             for (size_t k = 0; k < other->n_entries; k++)
                 if (entries_clash(e, &other->entries[k])) {
-                    snprintf(why, why_size, "%s %s clashes with %s of module %s", kind_names[e->spec.kind], e->spec.name,
-                             other->entries[k].spec.name, m->name);
+                    snprintf(why, why_size, "%s %s clashes with %s of module %s", kind_names[e->spec.kind],
+                             e->spec.name, other->entries[k].spec.name, m->name);
                     return true;
                 }
         }

@@ -9,8 +9,8 @@
 enum { ERRORS_MAX = 64 * 1024 };
 static const char no_config[] = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{}}";
 
-/* The installation's own plugins lie beside the program, in its build tree or under its prefix: known by what the program's
- * own path is, never by the current directory. */
+/* The installation's own plugins lie beside the program, in its build tree or under its prefix: known by what the
+ * program's own path is, never by the current directory. */
 static const char *const own_dirs[] = { "plugins", "build/plugins", "../lib/service-layer/plugins" };
 
 static bool own_path(const char *below, char out[PATH_MAX])
@@ -46,7 +46,8 @@ static void found(const char *dir, sl_str name, bool own)
 {
     struct module *m = module_find(name);
     if (m) {
-        log_warn("plugin found twice, the first is used", LOG_S("plugin", name), LOG_C("used", m->path), LOG_C("ignored", dir));
+        log_warn("plugin found twice, the first is used", LOG_S("plugin", name), LOG_C("used", m->path),
+                 LOG_C("ignored", dir));
         return;
     }
     m = module_new(name);
@@ -101,8 +102,9 @@ static void add_missing(void)
         m = module_new(sl_cstr(p->name));
         m->configured = p;
         m->required = p->required;
-        module_fail(m, "%.200s:%d: plugins.%.64s: no file %.64s.so in the plugin directories", module_cfg->file.n ? arena_cstr(m->arena, module_cfg->file) : "configuration", p->line,
-                    p->name, p->name);
+        module_fail(m, "%.200s:%d: plugins.%.64s: no file %.64s.so in the plugin directories",
+                    module_cfg->file.n ? arena_cstr(m->arena, module_cfg->file) : "configuration", p->line, p->name,
+                    p->name);
     }
 }
 
@@ -119,7 +121,8 @@ static void take_need(struct module *m, const char *id, uint32_t min, bool optio
     snprintf(need->id, sizeof need->id, "%s", id);
     need->min = min;
     need->optional = optional;
-    while (m->needs[plugins]) plugins++;
+    while (m->needs[plugins])
+        plugins++;
     if (!str_starts(sl_cstr(id), "sl.")) m->needs[plugins] = need->id;
 }
 
@@ -130,7 +133,8 @@ static void take_linked(struct module *m)
     m->doc = arena_cstr(m->arena, sl_cstr(p->doc));
     m->grants = arena_cstr(m->arena, sl_cstr(p->grants));
     take_needs(m, p->n_needs);
-    for (uint32_t i = 0; i < p->n_needs; i++) take_need(m, p->needs[i].id, p->needs[i].min, p->needs[i].optional != 0);
+    for (uint32_t i = 0; i < p->n_needs; i++)
+        take_need(m, p->needs[i].id, p->needs[i].min, p->needs[i].optional != 0);
 }
 
 static void take_seen(struct module *m, const json_t *seen)
@@ -144,7 +148,8 @@ static void take_seen(struct module *m, const json_t *seen)
     take_needs(m, json_array_size(needs));
     json_array_foreach(needs, i, need)
     {
-        take_need(m, json_string_value(json_object_get(need, "id")), (uint32_t)json_integer_value(json_object_get(need, "min")),
+        take_need(m, json_string_value(json_object_get(need, "id")),
+                  (uint32_t)json_integer_value(json_object_get(need, "min")),
                   json_is_true(json_object_get(need, "optional")));
     }
     if (strcmp(json_string_value(json_object_get(seen, "name")), m->name) != 0)
@@ -157,7 +162,8 @@ static void check_config(struct module *m, sl_str text, buf *errors)
 {
     char why[256] = "";
     buf own;
-    json_t *schema = module_hooks->schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why, sizeof why);
+    json_t *schema = module_hooks->schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why,
+                                               sizeof why);
     if (!schema) {
         module_fail(m, "config schema: %s", why);
         return;
@@ -170,7 +176,8 @@ static void check_config(struct module *m, sl_str text, buf *errors)
         module_fail(m, "%.*s", (int)(line.n < 400 ? line.n : 400), line.p);
         while (str_split(&rest, '\n', &line))
             if (line.n) buf_add_str(errors, line), buf_add_char(errors, '\n');
-    } else m->config = m->staged->config;
+    } else
+        m->config = m->staged->config;
     json_decref(m->staged->config_schema);
     m->staged->config_schema = schema;
     buf_free(&own);
@@ -191,8 +198,10 @@ static void probe_found(buf *errors)
     for (struct module *m = modules_first(); m; m = m->next) {
         if (m->linked || m->broken || !m->enabled || n == MODULES_MAX) continue;
         m->staged = generation_new(m);
-        if (generation_copy(m->staged, why, sizeof why)) probes[n++] = (struct probe){ .g = m->staged };
-        else module_fail(m, "%s", why);
+        if (generation_copy(m->staged, why, sizeof why))
+            probes[n++] = (struct probe){ .g = m->staged };
+        else
+            module_fail(m, "%s", why);
     }
     probe_all(probes, n);
     for (size_t i = 0; i < n; i++) {
@@ -222,6 +231,7 @@ size_t modules_discover(buf *errors)
     modules_set(modules_order(modules_first()));
     for (struct module *m = modules_first(); m; m = m->next)
         if (m->broken) buf_printf(errors, "plugin %s: %s\n", m->name, m->error);
-    for (size_t i = before; i < errors->n; i++) n += errors->p[i] == '\n';
+    for (size_t i = before; i < errors->n; i++)
+        n += errors->p[i] == '\n';
     return n;
 }

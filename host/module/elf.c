@@ -45,8 +45,8 @@ struct elf { /* the file in memory and where its tables are; every offset was ch
 
 static void __attribute__((format(printf, 3, 4))) finding(struct elf *e, bool fatal, const char *format, ...)
 {
-    if (e->found == ELF_FINDINGS) return;
-    struct elf_finding *f = &e->out[e->found++];
+    if (e->found == ELF_FINDINGS && !fatal) return;
+    struct elf_finding *f = &e->out[e->found < ELF_FINDINGS ? e->found++ : ELF_FINDINGS - 1];
     f->fatal = fatal;
     va_list ap;
     va_start(ap, format);
@@ -90,7 +90,8 @@ static const char *string_at(const struct elf *e, uint64_t offset)
     return e->strings + offset;
 }
 
-/* How many dynamic symbols there are: from the GNU hash table (its last chain ends at the last symbol) or the old one. */
+/* How many dynamic symbols there are: from the GNU hash table (its last chain ends at the last symbol) or the old one.
+ */
 static size_t symbol_count(const struct elf *e)
 {
     uint64_t address;
@@ -119,7 +120,9 @@ static size_t symbol_count(const struct elf *e)
     return 0;
 }
 
-static const struct { const char *name, *says; } imports[] = {
+static const struct {
+    const char *name, *says;
+} imports[] = {
     { "pthread_create", "starts threads of its own: one that runs while the plugin is unloaded ends in a crash" },
     { "thrd_create", "starts threads of its own: one that runs while the plugin is unloaded ends in a crash" },
     { "pthread_key_create", "keeps thread-specific data whose destructor outlives the plugin's code" },
@@ -151,9 +154,12 @@ static void check_symbol(struct elf *e, const elf_symbol *s, bool *descriptor)
     }
     if (bind == STB_LOCAL || !*name || s->st_shndx == SHN_ABS) return;
     if (bind == STB_GNU_UNIQUE)
-        finding(e, false, "symbol %.100s is GNU_UNIQUE: the library will stay mapped and share it with its next version "
-                          "(compile with -fvisibility=hidden -fno-gnu-unique)", name);
-    if (strcmp(name, "sl_plugin_v1") == 0) *descriptor = true;
+        finding(e, false,
+                "symbol %.100s is GNU_UNIQUE: the library will stay mapped and share it with its next version "
+                "(compile with -fvisibility=hidden -fno-gnu-unique)",
+                name);
+    if (strcmp(name, "sl_plugin_v1") == 0)
+        *descriptor = true;
     else if (bind != STB_GNU_UNIQUE)
         finding(e, false, "exports %.100s besides sl_plugin_v1 (link with -Wl,--version-script=sdk/plugin.map)", name);
 }
@@ -175,15 +181,18 @@ static void check_symbols(struct elf *e)
 
 static void check_needed(struct elf *e)
 {
-    static const char *const usual[] = { "libc.so.", "libm.so.", "libdl.so.", "libpthread.so.", "librt.so.", "ld-linux", "libgcc_s.so.",
-                                         "libasan.so.", "libubsan.so.", "libtsan.so.", "ld64.so.", "linux-vdso" };
+    static const char *const usual[] = { "libc.so.",     "libm.so.",    "libdl.so.",    "libpthread.so.",
+                                         "librt.so.",    "ld-linux",    "libgcc_s.so.", "libasan.so.",
+                                         "libubsan.so.", "libtsan.so.", "ld64.so.",     "linux-vdso" };
     for (size_t i = 0; i < e->n_dynamic && e->dynamic[i].d_tag != DT_NULL; i++) {
         if (e->dynamic[i].d_tag != DT_NEEDED) continue;
         const char *name = string_at(e, e->dynamic[i].d_un.d_val);
         bool known = false;
-        for (size_t k = 0; k < sizeof usual / sizeof *usual; k++) known = known || strncmp(name, usual[k], strlen(usual[k])) == 0;
+        for (size_t k = 0; k < sizeof usual / sizeof *usual; k++)
+            known = known || strncmp(name, usual[k], strlen(usual[k])) == 0;
         if (!known)
-            finding(e, false, "needs %.100s: a shared dependency is not replaced when the plugin is (link it statically)", name);
+            finding(e, false,
+                    "needs %.100s: a shared dependency is not replaced when the plugin is (link it statically)", name);
     }
 }
 
@@ -194,7 +203,8 @@ static void check_flags(struct elf *e)
     dynamic_value(e, DT_FLAGS_1, &flags_1);
     if (flags_1 & DF_1_NODELETE) finding(e, false, "is linked with -z nodelete: it can never be unloaded");
     if (flags & DF_STATIC_TLS)
-        finding(e, false, "uses static thread-local storage, of which a process has little (-ftls-model=global-dynamic)");
+        finding(e, false,
+                "uses static thread-local storage, of which a process has little (-ftls-model=global-dynamic)");
     if ((flags & DF_TEXTREL) || dynamic_value(e, DT_TEXTREL, &unused))
         finding(e, false, "has text relocations: its code is not shared and not protected (compile with -fPIC)");
 }
@@ -205,7 +215,8 @@ static bool read_header(struct elf *e)
     if (!h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0) return finding(e, true, "is not an ELF file"), false;
     if (h->e_ident[EI_CLASS] != ELF_CLASS || h->e_ident[EI_DATA] != ELF_ORDER || h->e_machine != ELF_HERE)
         return finding(e, true, "is built for another machine (ELF machine %u, this host is %u)", h->e_machine,
-                       (unsigned)ELF_HERE), false;
+                       (unsigned)ELF_HERE),
+               false;
     if (h->e_type != ET_DYN) return finding(e, true, "is not a shared library"), false;
     if (h->e_phentsize != sizeof(elf_segment) || !(e->segments = at(e, h->e_phoff, h->e_phnum, sizeof *e->segments)))
         return finding(e, true, "is cut off or damaged: its program headers lie outside the file"), false;

@@ -1,4 +1,5 @@
-/* invoke.c - runs an entry's handler as a call: pinned, counted, repeated where the store says so, committed or rolled back. */
+/* invoke.c - runs an entry's handler as a call: pinned, counted, repeated where the store says so, committed or rolled
+ * back. */
 #include "module/private.h"
 #include "base/log.h"
 #include "loop/fiber.h"
@@ -7,29 +8,24 @@
 
 enum { RUNS_MAX = 6, SAMPLE_MASK = 255 }; /* measuring a stack is a system call: one call in 256 */
 
-void module_pin(struct entry *e)
-{
-    e->generation->calls++;
-}
+void module_pin(struct entry *e) { e->generation->calls++; }
 
-void module_unpin(struct entry *e)
-{
-    e->generation->calls--;
-}
+void module_unpin(struct entry *e) { e->generation->calls--; }
 
 const char *err_name(sl_err e)
 {
-    static const char *const names[] = { "SL_OK", "SL_EINVAL", "SL_ENOENT", "SL_EDENIED", "SL_ECONFLICT", "SL_EPRECOND", "SL_ETOOBIG",
-                                         "SL_EBUSY", "SL_ECANCEL", "SL_ETIME", "SL_EUPSTREAM", "SL_EUNAVAIL", "SL_ESTATE",
-                                         "SL_EINTERNAL", "SL_EREPLIED", "SL_EDEAD" };
+    static const char *const names[] = { "SL_OK",        "SL_EINVAL",    "SL_ENOENT",    "SL_EDENIED",
+                                         "SL_ECONFLICT", "SL_EPRECOND",  "SL_ETOOBIG",   "SL_EBUSY",
+                                         "SL_ECANCEL",   "SL_ETIME",     "SL_EUPSTREAM", "SL_EUNAVAIL",
+                                         "SL_ESTATE",    "SL_EINTERNAL", "SL_EREPLIED",  "SL_EDEAD" };
     return e <= SL_OK && e >= SL_EDEAD ? names[-e] : "an unknown code";
 }
 
 sl_err checked_code(call *c, sl_err e)
 {
     if (e <= SL_OK && e >= SL_EDEAD) return e;
-    log_error("handler returned a number that is no code of the contract", LOG_C("plugin", c->module), LOG_C("entry", c->name),
-              LOG_I("code", e));
+    log_error("handler returned a number that is no code of the contract", LOG_C("plugin", c->module),
+              LOG_C("entry", c->name), LOG_I("code", e));
     return SL_EINTERNAL;
 }
 
@@ -47,14 +43,21 @@ json_t *entry_input(const struct entry *e, sl_str json, buf *findings)
 {
     char why[200] = "";
     json_t *v = json_read(sl_given(json) ? json : SL("null"), why, sizeof why);
-    if (!v) report_finding(findings, "", why);
-    else if (!e->in || module_hooks->schema_check(e->in, v, report_finding, findings) == 0) return v;
+    if (!v)
+        report_finding(findings, "", why);
+    else if (!e->in || module_hooks->schema_check(e->in, v, report_finding, findings) == 0)
+        return v;
     buf_add_char(findings, ']');
     json_decref(v);
     return NULL;
 }
 
-struct pool_job { sl_handler *run; void *self; call *c; sl_err result; };
+struct pool_job {
+    sl_handler *run;
+    void *self;
+    call *c;
+    sl_err result;
+};
 
 static void on_pool(void *arg)
 {
@@ -87,7 +90,8 @@ static sl_err run_until_settled(call *c, struct entry *e, sl_err (*before_commit
         if (result == SL_OK) return SL_OK;
         bool again = run < RUNS_MAX && !(e->spec.flags & SL_STREAM) && store_may_retry(c);
         if (!again && result != SL_EREPLIED && *store_error(c))
-            log_debug("store error", LOG_C("plugin", c->module), LOG_C("entry", c->name), LOG_C("error", store_error(c)));
+            log_debug("store error", LOG_C("plugin", c->module), LOG_C("entry", c->name),
+                      LOG_C("error", store_error(c)));
         store_rollback(c);
         if (!again || call_sleep(c, 1u << run)) return result;
     }

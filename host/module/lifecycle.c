@@ -20,11 +20,13 @@ static bool migrations_of(const char *name, const char *plugin_path, char out[PA
     static const char *const beside[] = { "/migrations", "/../migrations", "/../share/service-layer/migrations" };
     char exe[PATH_MAX];
     for (size_t i = 0; i < module_cfg->migration_dirs.n; i++)
-        if (exists(out, module_cfg->migration_dirs.item[i].p, module_cfg->migration_dirs.item[i].n, "", name)) return true;
+        if (exists(out, module_cfg->migration_dirs.item[i].p, module_cfg->migration_dirs.item[i].n, "", name))
+            return true;
     const char *slash = plugin_path ? strrchr(plugin_path, '/') : NULL;
     if (slash && exists(out, plugin_path, (size_t)(slash - plugin_path), "/migrations", name)) return true;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    while (n > 0 && exe[n - 1] != '/') n--;
+    while (n > 0 && exe[n - 1] != '/')
+        n--;
     for (size_t i = 0; n > 1 && module_cfg->migration_dirs.n == 0 && i < sizeof beside / sizeof *beside; i++)
         if (exists(out, exe, (size_t)n - 1, beside[i], name)) return true;
     return false;
@@ -36,11 +38,12 @@ sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *
     unsigned applied = 0, pending = 0;
     if (!migrations_of(name, plugin_path, dir)) return SL_OK;
     struct migration_set set = { .module = name, .dir = dir };
-    sl_err e = store_migrate(c, &set, module_cfg->migrate || module_cfg->migrate_only, &applied, &pending, why, why_size);
+    sl_err e = store_migrate(c, &set, module_cfg->migrate || module_cfg->migrate_only, &applied, &pending, why,
+                             why_size);
     if (e) return e;
-    if (applied) log_info("migrated", LOG_C("module", name), LOG_I("applied", applied));
     if (!pending) return SL_OK;
-    snprintf(why, why_size, "%u migrations in %s are pending: start with -migrate, or run once with -migrate-only", pending, dir);
+    snprintf(why, why_size, "%u migrations in %s are pending: start with -migrate, or run once with -migrate-only",
+             pending, dir);
     return SL_ESTATE;
 }
 
@@ -142,7 +145,8 @@ static void cancel_one(call *c, void *arg)
 static bool drained(call *c, const struct generation *g, uint32_t ms)
 {
     int64_t until = clock_monotonic() + (int64_t)ms * 1000000;
-    while (g->calls && clock_monotonic() < until) call_sleep(c, PATIENCE_MS);
+    while (g->calls && clock_monotonic() < until)
+        call_sleep(c, PATIENCE_MS);
     return g->calls == 0;
 }
 
@@ -179,7 +183,8 @@ void modules_stop(call *c, uint32_t drain_ms)
     struct module *reverse[MODULES_MAX + 8];
     size_t n = 0;
     int64_t began = clock_monotonic();
-    for (struct module *m = modules_first(); m && n < sizeof reverse / sizeof *reverse; m = m->next) reverse[n++] = m;
+    for (struct module *m = modules_first(); m && n < sizeof reverse / sizeof *reverse; m = m->next)
+        reverse[n++] = m;
     while (n > 0) {
         int64_t spent = (clock_monotonic() - began) / 1000000;
         module_stop(c, reverse[--n], spent < drain_ms ? drain_ms - (uint32_t)spent : 0);

@@ -18,21 +18,23 @@ enum { SANITIZED = 0 };
 enum { PLUGIN_FILE_MAX = 256 << 20 };
 static char private_dir[512];
 
-/* A directory of this process that only its user can enter and that may hold code: made on first use. The name that dlopen
- * sees must be new for each generation, or glibc hands out the old library again. */
+/* A directory of this process that only its user can enter and that may hold code: made on first use. The name that
+ * dlopen sees must be new for each generation, or glibc hands out the old library again. */
 static bool private_directory(char *why, size_t why_size)
 {
     const char *const candidates[] = { getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm" };
     if (private_dir[0]) return true;
     for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
         struct statvfs fs;
-        if (!candidates[i] || candidates[i][0] != '/' || statvfs(candidates[i], &fs) != 0 || (fs.f_flag & ST_NOEXEC)) continue;
+        if (!candidates[i] || candidates[i][0] != '/' || statvfs(candidates[i], &fs) != 0 || (fs.f_flag & ST_NOEXEC))
+            continue;
         int n = snprintf(private_dir, sizeof private_dir, "%s/service-layer-%ld-XXXXXX", candidates[i], (long)getpid());
         if (n > 0 && (size_t)n < sizeof private_dir && mkdtemp(private_dir)) return true; /* mkdtemp: mode 0700 */
     }
     private_dir[0] = 0;
-    snprintf(why, why_size, "no directory for private copies: $XDG_RUNTIME_DIR, $TMPDIR, /tmp, /var/tmp and /dev/shm cannot be "
-                            "written or are mounted noexec");
+    snprintf(why, why_size,
+             "no directory for private copies: $XDG_RUNTIME_DIR, $TMPDIR, /tmp, /var/tmp and /dev/shm cannot be "
+             "written or are mounted noexec");
     return false;
 }
 
@@ -59,10 +61,14 @@ static unsigned char *read_file(const char *path, size_t *size, char *why, size_
     struct stat st;
     unsigned char *bytes = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) snprintf(why, why_size, "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode)) snprintf(why, why_size, "%s: is not a regular file", path);
-    else if (st.st_size > PLUGIN_FILE_MAX) snprintf(why, why_size, "%s: is over %d MiB", path, PLUGIN_FILE_MAX >> 20);
-    else if ((st.st_mode & S_IWOTH) != 0) snprintf(why, why_size, "%s: everybody may write to it (chmod o-w)", path);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        snprintf(why, why_size, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        snprintf(why, why_size, "%s: is not a regular file", path);
+    else if (st.st_size > PLUGIN_FILE_MAX)
+        snprintf(why, why_size, "%s: is over %d MiB", path, PLUGIN_FILE_MAX >> 20);
+    else if ((st.st_mode & S_IWOTH) != 0)
+        snprintf(why, why_size, "%s: everybody may write to it (chmod o-w)", path);
     else if ((bytes = malloc((size_t)st.st_size + 1)) != NULL) {
         for (*size = 0; *size < (size_t)st.st_size;) {
             ssize_t n = read(fd, bytes + *size, (size_t)st.st_size - *size);
@@ -75,7 +81,8 @@ static unsigned char *read_file(const char *path, size_t *size, char *why, size_
             free(bytes);
             bytes = NULL;
         }
-    } else snprintf(why, why_size, "%s: out of memory", path);
+    } else
+        snprintf(why, why_size, "%s: out of memory", path);
     if (fd >= 0) close(fd);
     return bytes;
 }
@@ -107,7 +114,8 @@ static bool judge(const struct generation *g, const unsigned char *bytes, size_t
             snprintf(why, why_size, "%s: %s", g->module->path, found[i].text);
             return false;
         }
-        log_warn("plugin file", LOG_C("plugin", g->module->name), LOG_C("path", g->module->path), LOG_C("finding", found[i].text));
+        log_warn("plugin file", LOG_C("plugin", g->module->name), LOG_C("path", g->module->path),
+                 LOG_C("finding", found[i].text));
     }
     return true;
 }
@@ -132,7 +140,8 @@ static bool take_metrics(struct generation *g, char *why, size_t why_size)
         const sl_metric *m = &g->spec.metrics[i];
         g->metrics[i] = metric_get((int)m->kind, m->name, m->labels, m->doc ? m->doc : "");
         if (g->metrics[i]) continue;
-        snprintf(why, why_size, "metric %s: a name or label is malformed, or it exists with another kind or labels", m->name);
+        snprintf(why, why_size, "metric %s: a name or label is malformed, or it exists with another kind or labels",
+                 m->name);
         return false;
     }
     return true;
@@ -168,7 +177,10 @@ bool generation_open(struct generation *g, char *why, size_t why_size)
     return false;
 }
 
-struct search { const char *path; bool found; };
+struct search {
+    const char *path;
+    bool found;
+};
 
 static int same_path(struct dl_phdr_info *info, size_t size, void *arg)
 {
@@ -188,7 +200,8 @@ void generation_free(struct generation *g)
         struct search s = { .path = g->path };
         dl_iterate_phdr(same_path, &s);
         if (s.found)
-            log_warn("plugin stays mapped after its unload", LOG_C("plugin", g->module->name), LOG_I("generation", g->number));
+            log_warn("plugin stays mapped after its unload", LOG_C("plugin", g->module->name),
+                     LOG_I("generation", g->number));
     }
     remove_copy(g);
     arena_free(g->arena);

@@ -6,50 +6,64 @@
 #include "config/config.h"
 #include "loop/loop.h"
 
-enum module_status { MODULE_REGISTERED, MODULE_WAITING, MODULE_STARTING, MODULE_STARTED, MODULE_FAILED, MODULE_STOPPING,
-                     MODULE_STOPPED, MODULE_DISABLED };
+enum module_status {
+    MODULE_REGISTERED,
+    MODULE_WAITING,
+    MODULE_STARTING,
+    MODULE_STARTED,
+    MODULE_FAILED,
+    MODULE_STOPPING,
+    MODULE_STOPPED,
+    MODULE_DISABLED
+};
 const char *module_status_name(enum module_status s);
 
 struct generation;
-struct entry {                     /* one row of a plugin's table, every string copied out of the plugin */
+struct entry { /* one row of a plugin's table, every string copied out of the plugin */
     sl_entry spec;
     struct generation *generation;
-    uint32_t index, inflight;      /* index: in the plugin's own table */
-    json_t *in, *query, *out;      /* schemas, normalised, or NULL */
-    void *http;                    /* http/'s own note (compiled route and schemas) */
+    uint32_t index, inflight; /* index: in the plugin's own table */
+    json_t *in, *query, *out; /* schemas, normalised, or NULL */
+    void *http;               /* http/'s own note (compiled route and schemas) */
 };
-struct grant { sl_str verb, pattern; };
-struct generation {                /* one loaded copy of a plugin; freed when the last call that pins it ends */
+struct grant {
+    sl_str verb, pattern;
+};
+struct generation { /* one loaded copy of a plugin; freed when the last call that pins it ends */
     struct module *module;
-    arena *arena;                  /* owns every string and table here */
-    uint32_t number, calls;        /* calls that pin it */
-    uint32_t stack_kib;            /* of its calls' fibers; 0 = default */
-    void *handle;                  /* dlopen; NULL = linked in */
-    char *path;                    /* private copy that was opened */
-    const sl_plugin *plugin;       /* the plugin's own descriptor; do not read strings through it */
-    sl_host host;                  /* tables as granted */
+    arena *arena;            /* owns every string and table here */
+    uint32_t number, calls;  /* calls that pin it */
+    uint32_t stack_kib;      /* of its calls' fibers; 0 = default */
+    void *handle;            /* dlopen; NULL = linked in */
+    char *path;              /* private copy that was opened */
+    const sl_plugin *plugin; /* the plugin's own descriptor; do not read strings through it */
+    sl_host host;            /* tables as granted */
     void *self;
     struct entry *entries;
     size_t n_entries;
-    void **metrics;                /* struct metric * by index */
+    void **metrics; /* struct metric * by index */
     size_t n_metrics;
-    bool draining;                 /* the door is shut: module_invoke answers SL_EUNAVAIL */
+    bool draining; /* the door is shut: module_invoke answers SL_EUNAVAIL */
     /* ---- private to module/ ---- */
-    sl_plugin spec;                /* the descriptor, strings and tables replaced by copies */
+    sl_plugin spec; /* the descriptor, strings and tables replaced by copies */
     sl_lifecycle life;
     struct grant *grants;
     size_t n_grants;
     json_t *config, *config_schema; /* effective configuration that this copy was created with */
     bool created, started;
 };
-struct need { char id[64]; uint32_t min; bool optional; };
+struct need {
+    char id[64];
+    uint32_t min;
+    bool optional;
+};
 struct module {
     char name[64], version[32];
-    char *doc, *path, *grants;     /* path: the file that was found; "" = linked in */
-    char **needs;                  /* names of plugins it needs, NULL-terminated */
-    json_t *config;                /* effective, checked */
+    char *doc, *path, *grants; /* path: the file that was found; "" = linked in */
+    char **needs;              /* names of plugins it needs, NULL-terminated */
+    json_t *config;            /* effective, checked */
     enum module_status status;
-    char error[512];               /* why it failed or waits */
+    char error[512]; /* why it failed or waits */
     bool required, enabled, first_party;
     struct generation *current;
     int64_t started_at, stopped_at, start_us, stop_us; /* times and how long they took */
@@ -57,15 +71,15 @@ struct module {
     uint64_t calls, errors, slow;
     struct module *next;
     /* ---- private to module/ ---- */
-    struct generation *staged;     /* checked and about to start */
-    uint32_t last_number, parked;  /* generations made; generations whose calls did not end */
-    size_t stack_used;             /* highest seen on a fiber of its calls, bytes */
+    struct generation *staged;    /* checked and about to start */
+    uint32_t last_number, parked; /* generations made; generations whose calls did not end */
+    size_t stack_used;            /* highest seen on a fiber of its calls, bytes */
     const struct plugin_config *configured;
-    const sl_plugin *linked;       /* a module linked in */
-    struct need *all_needs;        /* tables too */
+    const sl_plugin *linked; /* a module linked in */
+    struct need *all_needs;  /* tables too */
     size_t n_all_needs;
-    arena *arena;                  /* owns the texts above */
-    int64_t log_window;            /* rate limit of its log lines: second and lines in it */
+    arena *arena;       /* owns the texts above */
+    int64_t log_window; /* rate limit of its log lines: second and lines in it */
     uint32_t log_lines, log_lost;
     bool broken, visiting, ordered; /* broken: cannot start, `error` says why */
 };
@@ -79,33 +93,36 @@ struct module_hooks {
                            void (*report)(void *arg, const char *pointer, const char *detail), void *arg);
     sl_err (*reply_row)(call *c, int32_t status, const sl_rows *rows);
     sl_err (*reply_list)(call *c, sl_str sql, const sl_value *args, size_t n); /* [S] */
-    void (*problem_write)(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id, sl_str errors);
+    void (*problem_write)(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id,
+                          sl_str errors);
     int (*problem_status)(sl_err e, const char **code, const char **title);
-    void (*rebuilt)(void);         /* the set of started modules changed */
+    void (*rebuilt)(void); /* the set of started modules changed */
 };
-/* Once, before anything else here. cfg, hooks, keys and env must outlive modules_close; keys may be NULL (no sl.crypto). */
+/* Once, before anything else here. cfg, hooks, keys and env must outlive modules_close; keys may be NULL (no
+ * sl.crypto). */
 void modules_setup(const struct config *cfg, const struct module_hooks *hooks, keyring *keys, char **env);
 void module_builtin(const sl_plugin *plugin); /* a module linked into the host; before modules_discover */
-/* Find, check and order all plugins and their configurations without running their code in this process (each is opened in
- * a short-lived child). Blocks; call it before the loop serves. Sentences about what cannot start go to errors, one a line;
- * returns their number. What is not `required` is left out of the start but stays visible as failed. */
+/* Find, check and order all plugins and their configurations without running their code in this process (each is opened
+ * in a short-lived child). Blocks; call it before the loop serves. Sentences about what cannot start go to errors, one
+ * a line; returns their number. What is not `required` is left out of the start but stays visible as failed. */
 size_t modules_discover(buf *errors);
 void modules_print_config(buf *out); /* effective configurations as YAML, secrets hidden; after modules_discover */
-/* [S] Load, migrate, create and start all in order and publish them. SL_OK, or `why`: a required module did not start. With
- * migrate_only only the migrations run. */
+/* [S] Load, migrate, create and start all in order and publish them. SL_OK, or `why`: a required module did not start.
+ * With migrate_only only the migrations run. */
 sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size);
-/* [S] The migrations of one module (name "host" for the host's own; plugin_path may be NULL), as the configuration says. */
+/* [S] The migrations of one module (name "host" for the host's own; plugin_path may be NULL), as the configuration
+ * says. */
 sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *why, size_t why_size);
 void modules_stop(call *c, uint32_t drain_ms); /* [S] reverse order: drain, stop, destroy, unload */
 void modules_close(void);
 void module_slow(const char *module, const char *name, uint64_t held_ms, bool over); /* a loop_slow_fn */
-/* An entry read off a started module stays valid while its generation is pinned. module_invoke pins for its own time; who
- * keeps an entry across a wait before or after that pins it too. Never blocks; unpin never frees at once. */
+/* An entry read off a started module stays valid while its generation is pinned. module_invoke pins for its own time;
+ * who keeps an entry across a wait before or after that pins it too. Never blocks; unpin never frees at once. */
 void module_pin(struct entry *e);
 void module_unpin(struct entry *e);
-struct module *modules_first(void);            /* in start order */
+struct module *modules_first(void); /* in start order */
 struct module *module_find(sl_str name);
-struct entry *module_compute(sl_str name);     /* a started plugin's SL_COMPUTE entry or NULL */
+struct entry *module_compute(sl_str name); /* a started plugin's SL_COMPUTE entry or NULL */
 /* Bumped at each change of the set of started modules; http/ rebuilds its router when it moved. */
 uint64_t modules_revision(void);
 

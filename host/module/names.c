@@ -42,7 +42,8 @@ bool grants_read(arena *a, sl_str text, struct grant **out, size_t *n, char *why
         struct grant g = { .pattern = word };
         bool known = false;
         if (str_split(&g.pattern, ':', &g.verb))
-            for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) known = known || sl_is(g.verb, verbs[i]);
+            for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+                known = known || sl_is(g.verb, verbs[i]);
         if (!known || !sl_given(g.pattern) || g.pattern.n == 0) {
             snprintf(why, why_size, "grants: `%.*s` is not store:, publish:, ask: or net: and a name",
                      (int)(word.n < 80 ? word.n : 80), word.p);

@@ -1,4 +1,5 @@
-/* order.c - brings modules into an order in which each comes behind those that it needs; names circles and what is missing. */
+/* order.c - brings modules into an order in which each comes behind those that it needs; names circles and what is
+ * missing. */
 #include "module/private.h"
 
 static struct module *among(struct module *first, const char *name)
@@ -8,10 +9,7 @@ static struct module *among(struct module *first, const char *name)
     return NULL;
 }
 
-static uint32_t major_of(const char *version)
-{
-    return (uint32_t)strtoul(version, NULL, 10);
-}
+static uint32_t major_of(const char *version) { return (uint32_t)strtoul(version, NULL, 10); }
 
 /* A sentence in m->error when need n cannot be met, whatever the order. */
 static bool need_possible(struct module *first, struct module *m, const struct need *n)
@@ -20,30 +18,40 @@ static bool need_possible(struct module *first, struct module *m, const struct n
         uint32_t offered = table_version(sl_cstr(n->id));
         if (offered >= n->min && offered > 0) return true;
         if (n->optional) return true;
-        if (offered) module_fail(m, "needs %s %u, this host offers %u: upgrade appserver", n->id, n->min, offered);
-        else module_fail(m, "needs %s, which this host does not offer: upgrade appserver", n->id);
+        if (offered)
+            module_fail(m, "needs %s %u, this host offers %u: upgrade appserver", n->id, n->min, offered);
+        else
+            module_fail(m, "needs %s, which this host does not offer: upgrade appserver", n->id);
         return false;
     }
     const struct module *other = among(first, n->id);
     if (n->optional) return true;
-    if (!other) module_fail(m, "needs %s, which is not installed", n->id);
-    else if (!other->enabled) module_fail(m, "needs %s, which is disabled in the configuration", n->id);
+    if (!other)
+        module_fail(m, "needs %s, which is not installed", n->id);
+    else if (!other->enabled)
+        module_fail(m, "needs %s, which is disabled in the configuration", n->id);
     else if (!other->broken && major_of(other->version) < n->min)
         module_fail(m, "needs %s %u, version %s is installed", n->id, n->min, other->version);
-    else return true;
+    else
+        return true;
     return false;
 }
 
-struct sort { struct module *first, *path[MODULES_MAX], *done[MODULES_MAX]; size_t depth, n; };
+struct sort {
+    struct module *first, *path[MODULES_MAX], *done[MODULES_MAX];
+    size_t depth, n;
+};
 
 static void name_circle(const struct sort *s, const struct module *back_at)
 {
     char text[400] = "";
     size_t start = s->depth - 1, n = 0;
-    while (start > 0 && s->path[start] != back_at) start--;
+    while (start > 0 && s->path[start] != back_at)
+        start--;
     for (size_t i = start; i < s->depth && n < sizeof text; i++)
         n += (size_t)snprintf(text + n, sizeof text - n, "%s -> ", s->path[i]->name);
-    for (size_t i = start; i < s->depth; i++) module_fail(s->path[i], "needs go in a circle: %s%s", text, back_at->name);
+    for (size_t i = start; i < s->depth; i++)
+        module_fail(s->path[i], "needs go in a circle: %s%s", text, back_at->name);
 }
 
 static void visit(struct sort *s, struct module *m)
@@ -54,8 +62,10 @@ static void visit(struct sort *s, struct module *m)
     for (size_t i = 0; i < m->n_all_needs && m->enabled && !m->broken; i++) {
         struct module *other = among(s->first, m->all_needs[i].id);
         if (!need_possible(s->first, m, &m->all_needs[i]) || !other) continue;
-        if (other->visiting) name_circle(s, other);
-        else visit(s, other);
+        if (other->visiting)
+            name_circle(s, other);
+        else
+            visit(s, other);
     }
     s->depth--;
     m->visiting = false;
@@ -77,9 +87,12 @@ static void spread(struct module *first)
 struct module *modules_order(struct module *first)
 {
     struct sort s = { .first = first };
-    for (struct module *m = first; m; m = m->next) m->ordered = m->visiting = false;
-    for (struct module *m = first; m; m = m->next) visit(&s, m);
-    for (size_t i = 0; i < s.n; i++) s.done[i]->next = i + 1 < s.n ? s.done[i + 1] : NULL;
+    for (struct module *m = first; m; m = m->next)
+        m->ordered = m->visiting = false;
+    for (struct module *m = first; m; m = m->next)
+        visit(&s, m);
+    for (size_t i = 0; i < s.n; i++)
+        s.done[i]->next = i + 1 < s.n ? s.done[i + 1] : NULL;
     first = s.n ? s.done[0] : NULL;
     spread(first);
     return first;

@@ -10,14 +10,17 @@ extern char **module_env;
 enum { MODULE_WHY = 512, MODULES_MAX = 256 };
 
 /* ---- names.c: what may be a name, and grants ---- */
-bool name_is_module(sl_str s);             /* [a-z][a-z0-9_-]*, at most 63 */
-bool name_is_topic(sl_str s);              /* dotted words: [a-z0-9_-]+(.[a-z0-9_-]+)*, at most 128 */
+bool name_is_module(sl_str s);               /* [a-z][a-z0-9_-]*, at most 63 */
+bool name_is_topic(sl_str s);                /* dotted words: [a-z0-9_-]+(.[a-z0-9_-]+)*, at most 128 */
 bool name_matches(sl_str pattern, sl_str s); /* equal, or pattern ends in `*` and is a prefix up to there */
 bool grants_read(arena *a, sl_str text, struct grant **out, size_t *n, char *why, size_t why_size);
 bool generation_granted(const struct generation *g, const char *verb, sl_str what);
 
 /* ---- elf.c: reads the file before anything of it runs ---- */
-struct elf_finding { bool fatal; char text[256]; };
+struct elf_finding {
+    bool fatal;
+    char text[256];
+};
 enum { ELF_FINDINGS = 24 };
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
 
@@ -25,37 +28,43 @@ size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDI
 /* Check everything `p` says and copy it into g (g->arena, spec, life, entries, grants, schemas); nothing of p is needed
  * afterwards but code. False: why. g->module is not looked at. */
 bool descriptor_read(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
-void descriptor_free(struct generation *g);   /* schemas; the arena stays */
+void descriptor_free(struct generation *g); /* schemas; the arena stays */
 /* Does another started or staged module already offer one of g's routes, jobs or questions? */
 bool descriptor_clash(const struct generation *g, char *why, size_t why_size);
 
 /* ---- load.c: one copy of a plugin ---- */
 struct generation *generation_new(struct module *m);
-bool generation_copy(struct generation *g, char *why, size_t why_size);  /* read once, check the ELF, private copy */
-bool generation_open(struct generation *g, char *why, size_t why_size);  /* dlopen in this process, read, take metrics */
+bool generation_copy(struct generation *g, char *why, size_t why_size); /* read once, check the ELF, private copy */
+bool generation_open(struct generation *g, char *why, size_t why_size); /* dlopen in this process, read, take metrics */
 bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
-void generation_free(struct generation *g);   /* calls must be 0; closes the library, removes the copy */
-void load_close(void);                        /* remove the private directory */
+void generation_free(struct generation *g); /* calls must be 0; closes the library, removes the copy */
+void load_close(void);                      /* remove the private directory */
 
 /* ---- probe.c: opens plugins in short-lived children ---- */
-struct probe { struct generation *g; json_t *seen; char why[MODULE_WHY]; }; /* seen: what the descriptor says, owned */
+struct probe {
+    struct generation *g;
+    json_t *seen;
+    char why[MODULE_WHY];
+}; /* seen: what the descriptor says, owned */
 void probe_all(struct probe *probes, size_t n);
 
 /* ---- order.c ---- */
-/* Sort the modules so that each comes behind those it needs; marks those broken that cannot start. Returns the new first. */
+/* Sort the modules so that each comes behind those it needs; marks those broken that cannot start. Returns the new
+ * first. */
 struct module *modules_order(struct module *first);
 
 /* ---- registry.c ---- */
 struct entry *module_compute_any(sl_str name, bool *known); /* known: offered by a module that is not started now */
-struct entry *module_entry(const struct generation *own, uint64_t kind, sl_str name); /* own's first, then any module's */
+struct entry *module_entry(const struct generation *own, uint64_t kind,
+                           sl_str name); /* own's first, then any module's */
 void module_fail(struct module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void module_wait(struct module *m, const struct module *for_what); /* m cannot start before the other does */
 struct module *module_new(sl_str name);
 void modules_set(struct module *first);
 
 /* ---- tables.c ---- */
-uint32_t table_version(sl_str id);            /* 0 = not offered */
-void tables_grant(struct generation *g);      /* fill g->host from its needs */
+uint32_t table_version(sl_str id);       /* 0 = not offered */
+void tables_grant(struct generation *g); /* fill g->host from its needs */
 /* Run work on the pool for c: host functions that would wait answer SL_ESTATE meanwhile. [S] */
 sl_err pool_run(call *c, void (*work)(void *arg), void *arg);
 extern _Thread_local call *pool_call;         /* the call whose code runs on this pool thread */
@@ -75,22 +84,22 @@ extern const sl_crypto table_crypto;
 
 /* ---- capture.c: calls whose answer is kept in memory (questions, lifecycle steps, health) ---- */
 struct capture {
-    sl_str body;                  /* input; lives as long as the capture */
-    json_t *fields;               /* body read, on first use or by the schema check */
+    sl_str body;    /* input; lives as long as the capture */
+    json_t *fields; /* body read, on first use or by the schema check */
     const sl_pair *facts;
     size_t n_facts;
-    uint32_t depth;               /* questions within questions */
-    int32_t status;               /* of the answer; 0 = none yet */
-    sl_str type, code, detail;    /* in the call's arena; code, detail: of a problem */
+    uint32_t depth;            /* questions within questions */
+    int32_t status;            /* of the answer; 0 = none yet */
+    sl_str type, code, detail; /* in the call's arena; code, detail: of a problem */
     sl_str answer;
 };
 extern const struct call_ops capture_ops;
-struct capture *capture_of(call *c);          /* NULL when c is of another kind */
+struct capture *capture_of(call *c);            /* NULL when c is of another kind */
 sl_str capture_fact(call *c, const char *name); /* of any kind of call; absent when it has none */
 
 /* ---- invoke.c ---- */
-const char *err_name(sl_err e);               /* "SL_ENOENT" */
-sl_err checked_code(call *c, sl_err e);       /* a handler's return value made one of the contract's codes */
+const char *err_name(sl_err e);         /* "SL_ENOENT" */
+sl_err checked_code(call *c, sl_err e); /* a handler's return value made one of the contract's codes */
 /* Read json and check it by e's `in` schema (NULL = any), filling defaults. Owned by the caller. NULL: it does not fit;
  * findings holds a JSON array of {"pointer", "detail"}. */
 json_t *entry_input(const struct entry *e, sl_str json, buf *findings);
@@ -105,5 +114,5 @@ sl_err module_start(call *c, struct module *m, bool migrate_only); /* [S] staged
 void module_stop(call *c, struct module *m, uint32_t drain_ms);    /* [S] */
 /* ---- publish.c ---- */
 void publish_close(void);
-sl_err modules_publish(call *c);              /* [S] hand kinds, topics and routes of what is started to the other floors */
+sl_err modules_publish(call *c); /* [S] hand kinds, topics and routes of what is started to the other floors */
 #endif

@@ -1,4 +1,5 @@
-/* probe.c - opens each plugin in a short-lived child first: a crashing constructor or a missing symbol ends there, not here. */
+/* probe.c - opens each plugin in a short-lived child first: a crashing constructor or a missing symbol ends there, not
+ * here. */
 #include "module/private.h"
 #include "base/clock.h"
 #include <dlfcn.h>
@@ -14,7 +15,13 @@
 #include <unistd.h>
 
 enum { PROBE_MS = 10000, PROBE_AT_ONCE = 8, PROBE_MAX = 1 << 20, PROBE_FD = 3 };
-struct child { struct probe *probe; pid_t pid; int fd; int64_t until; buf out; };
+struct child {
+    struct probe *probe;
+    pid_t pid;
+    int fd;
+    int64_t until;
+    buf out;
+};
 
 /* ---- in the child ---- */
 static void describe(buf *out, const struct generation *g)
@@ -44,8 +51,10 @@ static void child_open(struct generation *g, buf *out)
     char why[MODULE_WHY] = "";
     const sl_plugin *p = NULL;
     void *handle = dlopen(g->path, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) snprintf(why, sizeof why, "%s", dlerror());
-    else if (!(p = dlsym(handle, "sl_plugin_v1"))) snprintf(why, sizeof why, "exports no sl_plugin_v1");
+    if (!handle)
+        snprintf(why, sizeof why, "%s", dlerror());
+    else if (!(p = dlsym(handle, "sl_plugin_v1")))
+        snprintf(why, sizeof why, "exports no sl_plugin_v1");
     else if (descriptor_read(g, p, why, sizeof why)) {
         describe(out, g);
         return;
@@ -62,7 +71,8 @@ static _Noreturn void child_main(struct generation *g, int fd)
     struct rlimit none = { 0, 0 };
     sigset_t all;
     buf out;
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) signal(signals[i], SIG_DFL);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        signal(signals[i], SIG_DFL);
     sigemptyset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -111,9 +121,11 @@ static void child_result(struct child *c, int status, bool late)
 {
     struct probe *p = c->probe;
     char why[256] = "";
-    if (late) snprintf(p->why, sizeof p->why, "did not load within %d s", PROBE_MS / 1000);
+    if (late)
+        snprintf(p->why, sizeof p->why, "did not load within %d s", PROBE_MS / 1000);
     else if (WIFSIGNALED(status))
-        snprintf(p->why, sizeof p->why, "crashed while it was loaded (signal %d, %s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(p->why, sizeof p->why, "crashed while it was loaded (signal %d, %s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
     else if (WEXITSTATUS(status) != 0)
         snprintf(p->why, sizeof p->why, "ended the process while it was loaded (exit status %d)", WEXITSTATUS(status));
     else if (c->out.overflow || !(p->seen = json_read(buf_str(&c->out), why, sizeof why)))
@@ -129,10 +141,12 @@ static void child_end(struct child *c, bool late)
 {
     int status = 0;
     pid_t ended = 0;
-    for (int ms = 0; !late && ms < 1000 && (ended = waitpid(c->pid, &status, WNOHANG)) == 0; ms++) usleep(1000);
+    for (int ms = 0; !late && ms < 1000 && (ended = waitpid(c->pid, &status, WNOHANG)) == 0; ms++)
+        usleep(1000);
     if (ended <= 0) {
         kill(c->pid, SIGKILL);
-        while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) continue;
+        while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
+            continue;
     }
     close(c->fd);
     child_result(c, status, late);

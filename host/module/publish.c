@@ -11,7 +11,8 @@ uint64_t modules_revision(void) { return revision; }
 static size_t count(void)
 {
     size_t n = 0;
-    for (struct module *m = modules_first(); m; m = m->next) n += m->current ? m->current->n_entries : 0;
+    for (struct module *m = modules_first(); m; m = m->next)
+        n += m->current ? m->current->n_entries : 0;
     return n;
 }
 
@@ -19,10 +20,17 @@ static void add_kind(arena *a, struct job_kind *k, struct entry *e)
 {
     const sl_entry *s = &e->spec;
     const char *module = arena_cstr(a, sl_cstr(e->generation->module->name));
-    *k = (struct job_kind){ .module = module, .deadline_ms = s->deadline_ms, .attempts = s->attempts, .entry = e,
-                            .backoff_ms = s->backoff_ms, .max_inflight = s->max_inflight };
-    if (s->kind == SL_JOB) k->kind = arena_cstr(a, sl_cstr(s->name));
-    else if (s->kind == SL_EVENT) k->kind = arena_printf(a, "event:%s/%s", module, s->name).p;
+    *k = (struct job_kind){ .module = module,
+                            .deadline_ms = s->deadline_ms,
+                            .attempts = s->attempts,
+                            .entry = e,
+                            .backoff_ms = s->backoff_ms,
+                            .max_inflight = s->max_inflight,
+                            .stack_kib = e->generation->stack_kib };
+    if (s->kind == SL_JOB)
+        k->kind = arena_cstr(a, sl_cstr(s->name));
+    else if (s->kind == SL_EVENT)
+        k->kind = arena_printf(a, "event:%s/%s", module, s->name).p;
     else {
         k->kind = arena_printf(a, "schedule:%s/%s", module, s->name).p;
         k->schedule = arena_cstr(a, sl_cstr(s->schedule));
@@ -42,7 +50,8 @@ sl_err modules_publish(call *c)
             if (e->spec.kind != SL_JOB && e->spec.kind != SL_EVENT && e->spec.kind != SL_SCHEDULE) continue;
             add_kind(a, &kinds[n_kinds], e);
             if (e->spec.kind == SL_EVENT)
-                topics[n_topics++] = (struct subscription){ arena_cstr(a, sl_cstr(e->spec.name)), kinds[n_kinds].module };
+                topics[n_topics++] = (struct subscription){ arena_cstr(a, sl_cstr(e->spec.name)),
+                                                            kinds[n_kinds].module };
             n_kinds++;
         }
     }

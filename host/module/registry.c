@@ -10,7 +10,8 @@ static struct module *first;
 
 const char *module_status_name(enum module_status s)
 {
-    static const char *const names[] = { "registered", "waiting", "starting", "started", "failed", "stopping", "stopped", "disabled" };
+    static const char *const names[] = { "registered", "waiting",  "starting", "started",
+                                         "failed",     "stopping", "stopped",  "disabled" };
     return (unsigned)s < sizeof names / sizeof *names ? names[s] : "unknown";
 }
 
@@ -41,7 +42,8 @@ struct module *module_new(sl_str name)
     m->doc = m->path = m->grants = arena_cstr(m->arena, sl_lit(NULL, 0));
     m->needs = arena_alloc(m->arena, sizeof *m->needs);
     m->enabled = true;
-    while (*end) end = &(*end)->next;
+    while (*end)
+        end = &(*end)->next;
     *end = m;
     return m;
 }
@@ -121,10 +123,12 @@ void modules_close(void)
 void module_slow(const char *module, const char *name, uint64_t held_ms, bool over)
 {
     if (!over) {
-        log_warn("handler holds the loop", LOG_C("module", module), LOG_C("entry", name), LOG_I("held_ms", (int64_t)held_ms));
+        log_warn("handler holds the loop", LOG_C("module", module), LOG_C("entry", name),
+                 LOG_I("held_ms", (int64_t)held_ms));
         return;
     }
     struct module *m = module_find(sl_cstr(module));
     if (m) m->slow++;
-    log_warn("handler held the loop", LOG_C("module", module), LOG_C("entry", name), LOG_I("held_ms", (int64_t)held_ms));
+    log_warn("handler held the loop", LOG_C("module", module), LOG_C("entry", name),
+             LOG_I("held_ms", (int64_t)held_ms));
 }

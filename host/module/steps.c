@@ -11,7 +11,7 @@ struct running {
     sl_pair reason;
     struct generation *g;
     enum step step;
-    call *waiter;               /* NULL = it gave up */
+    call *waiter; /* NULL = it gave up */
     bool over;
     sl_err result;
     char why[MODULE_WHY];
@@ -22,21 +22,30 @@ static const char *const step_names[] = { "create", "start", "stop", "health" };
 static sl_handler *handler_of(const struct generation *g, enum step step)
 {
     switch (step) {
-    case STEP_START: return g->life.start;
-    case STEP_STOP: return g->life.stop;
-    case STEP_HEALTH: return g->life.health;
-    default: return NULL;
+    case STEP_START:
+        return g->life.start;
+    case STEP_STOP:
+        return g->life.stop;
+    case STEP_HEALTH:
+        return g->life.health;
+    default:
+        return NULL;
     }
 }
 
 static void explain(struct running *r, call *c)
 {
     const struct capture *k = &r->capture;
-    if (r->result == SL_EREPLIED && k->detail.n) snprintf(r->why, sizeof r->why, "%.*s", STR_ARG(k->detail));
-    else if (r->result == SL_EREPLIED && k->code.n) snprintf(r->why, sizeof r->why, "%.*s", STR_ARG(k->code));
-    else if (r->result == SL_ETIME) snprintf(r->why, sizeof r->why, "%s did not end in time", step_names[r->step]);
-    else if (*store_error(c)) snprintf(r->why, sizeof r->why, "%s: %s", step_names[r->step], store_error(c));
-    else snprintf(r->why, sizeof r->why, "%s returned %s", step_names[r->step], err_name(r->result));
+    if (r->result == SL_EREPLIED && k->detail.n)
+        snprintf(r->why, sizeof r->why, "%.*s", STR_ARG(k->detail));
+    else if (r->result == SL_EREPLIED && k->code.n)
+        snprintf(r->why, sizeof r->why, "%.*s", STR_ARG(k->code));
+    else if (r->result == SL_ETIME)
+        snprintf(r->why, sizeof r->why, "%s did not end in time", step_names[r->step]);
+    else if (*store_error(c))
+        snprintf(r->why, sizeof r->why, "%s: %s", step_names[r->step], store_error(c));
+    else
+        snprintf(r->why, sizeof r->why, "%s returned %s", step_names[r->step], err_name(r->result));
 }
 
 static void running_free(struct running *r)
@@ -50,8 +59,10 @@ static void step_body(call *c)
     struct running *r = (struct running *)((char *)c->context - offsetof(struct running, capture));
     struct generation *g = r->g;
     sl_handler *run = handler_of(g, r->step);
-    if (r->step == STEP_CREATE) r->result = checked_code(c, g->life.create(&c->pub, &g->self));
-    else r->result = checked_code(c, run(g->self, &c->pub));
+    if (r->step == STEP_CREATE)
+        r->result = checked_code(c, g->life.create(&c->pub, &g->self));
+    else
+        r->result = checked_code(c, run(g->self, &c->pub));
     if (r->result == SL_OK) r->result = store_commit(c);
     if (r->result != SL_OK) {
         explain(r, c);
@@ -59,8 +70,10 @@ static void step_body(call *c)
     }
     g->calls--;
     r->over = true;
-    if (r->waiter) call_wake(r->waiter, SL_OK);
-    else running_free(r);
+    if (r->waiter)
+        call_wake(r->waiter, SL_OK);
+    else
+        running_free(r);
 }
 
 static void step_init(call *c, void *arg)

@@ -1,4 +1,5 @@
-/* tables.c - sl.core as plugins see it: arguments are checked, then passed to the kind of call or to the floors below. */
+/* tables.c - sl.core as plugins see it: arguments are checked, then passed to the kind of call or to the floors below.
+ */
 #include "module/private.h"
 #include "base/clock.h"
 #include "base/id.h"
@@ -7,16 +8,21 @@
 #include <pthread.h>
 
 enum {
-    REPLY_MAX = 64 << 20, JSON_MAX = 16 << 20, HEADER_VALUE_MAX = 8192, TYPE_MAX = 256, CODE_MAX = 64, DETAIL_MAX = 4096,
-    LOG_FIELDS_MAX = 32, LOG_TEXT_MAX = 1024, LOG_LINES_PER_SECOND = 500, SLEEP_MAX_MS = 3600 * 1000
+    REPLY_MAX = 64 << 20,
+    JSON_MAX = 16 << 20,
+    HEADER_VALUE_MAX = 8192,
+    TYPE_MAX = 256,
+    CODE_MAX = 64,
+    DETAIL_MAX = 4096,
+    LOG_FIELDS_MAX = 32,
+    LOG_TEXT_MAX = 1024,
+    LOG_LINES_PER_SECOND = 500,
+    SLEEP_MAX_MS = 3600 * 1000
 };
 
 _Thread_local call *pool_call;
 
-call *call_mine(sl_call *c)
-{
-    return c && (pool_call == (call *)c || call_current() == (call *)c) ? (call *)c : NULL;
-}
+call *call_mine(sl_call *c) { return c && (pool_call == (call *)c || call_current() == (call *)c) ? (call *)c : NULL; }
 
 /* ---- the log of plugins ---- */
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* handlers on the pool log too */
@@ -88,12 +94,17 @@ sl_err may_wait(sl_call *pub, const char *what, bool in_transaction)
         return SL_ESTATE;
     }
     if (pool_call) return misuse(c, what, "a handler on the thread pool may not wait");
-    if (!in_transaction && store_in_transaction(c))
+    if (!in_transaction && store_pending(c))
         return misuse(c, what, "only the store may be waited for while a transaction is open");
     return SL_OK;
 }
 
-struct pool_work { call *c; void (*work)(void *arg); void *arg; struct counted *counted; };
+struct pool_work {
+    call *c;
+    void (*work)(void *arg);
+    void *arg;
+    struct counted *counted;
+};
 
 static void run_pool_work(void *arg)
 {
@@ -164,7 +175,8 @@ static sl_err core_header(sl_call *pub, sl_str name, sl_str value)
     if (!name.p || name.n == 0 || name.n > 64 || !printable(value, HEADER_VALUE_MAX) || !value.p) return SL_EINVAL;
     for (size_t i = 0; i < name.n; i++) /* RFC 9110 5.6.2: token */
         if (!strchr("!#$%&'*+-.^_`|~", name.p[i]) && !(name.p[i] >= '0' && name.p[i] <= '9') &&
-            !((name.p[i] | 32) >= 'a' && (name.p[i] | 32) <= 'z')) return SL_EINVAL;
+            !((name.p[i] | 32) >= 'a' && (name.p[i] | 32) <= 'z'))
+            return SL_EINVAL;
     return c->ops->header(c, name, value);
 }
 
@@ -194,7 +206,8 @@ static sl_err core_problem(sl_call *pub, int32_t status, sl_str code, sl_str det
     if (!code.p || code.n == 0 || code.n > CODE_MAX || !str_is_utf8(code)) code = SL("error");
     if (!detail.p) detail = SL("");
     if (detail.n > DETAIL_MAX) detail.n = DETAIL_MAX;
-    for (int cut = 0; cut < 3 && detail.n && !str_is_utf8(detail); cut++) detail.n--; /* the limit may split a character */
+    for (int cut = 0; cut < 3 && detail.n && !str_is_utf8(detail); cut++)
+        detail.n--; /* the limit may split a character */
     if (!str_is_utf8(detail)) detail = SL("");
     c->ops->problem(c, status, code, detail);
     return SL_EREPLIED;
@@ -238,8 +251,21 @@ static sl_err core_offload(sl_call *pub, void (*work)(void *arg), void *arg)
 }
 
 const sl_core table_core = {
-    .size = sizeof(sl_core), .version = 1, .input = core_input, .reply = core_reply, .header = core_header, .write = core_write,
-    .reply_row = core_reply_row, .problem = core_problem, .alloc = core_alloc, .log = core_log, .now = core_now,
-    .monotonic = core_monotonic, .new_id = core_new_id, .random = core_random, .sleep = core_sleep, .offload = core_offload,
+    .size = sizeof(sl_core),
+    .version = 1,
+    .input = core_input,
+    .reply = core_reply,
+    .header = core_header,
+    .write = core_write,
+    .reply_row = core_reply_row,
+    .problem = core_problem,
+    .alloc = core_alloc,
+    .log = core_log,
+    .now = core_now,
+    .monotonic = core_monotonic,
+    .new_id = core_new_id,
+    .random = core_random,
+    .sleep = core_sleep,
+    .offload = core_offload,
     .json = core_json,
 };

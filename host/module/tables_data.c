@@ -1,4 +1,5 @@
-/* tables_data.c - sl.store, sl.bus and sl.jobs as plugins see them: arguments and grants are checked, then passed down. */
+/* tables_data.c - sl.store, sl.bus and sl.jobs as plugins see them: arguments and grants are checked, then passed down.
+ */
 #include "module/private.h"
 #include "base/log.h"
 #include "bus/bus.h"
@@ -6,8 +7,16 @@
 #include "store/store.h"
 
 enum {
-    SQL_MAX = 64 * 1024, ARGS_MAX = 1000, ARGS_BYTES_MAX = 16 << 20, LOCK_NAME_MAX = 200, MESSAGE_MAX = 1 << 20, KEY_MAX = 256,
-    ATTEMPTS_MAX = 100, WHY_MAX = 1024, JOB_FIRST = offsetof(sl_job, run_at) + sizeof(int64_t), FINDINGS_MAX = 4096
+    SQL_MAX = 64 * 1024,
+    ARGS_MAX = 1000,
+    ARGS_BYTES_MAX = 16 << 20,
+    LOCK_NAME_MAX = 200,
+    MESSAGE_MAX = 1 << 20,
+    KEY_MAX = 256,
+    ATTEMPTS_MAX = 100,
+    WHY_MAX = 1024,
+    JOB_FIRST = offsetof(sl_job, run_at) + sizeof(int64_t),
+    FINDINGS_MAX = 4096
 };
 
 /* SL_EINVAL with a line in the log: bad arguments are the plugin's error, and its author reads the log. */
@@ -19,6 +28,14 @@ static sl_err refuse(call *c, sl_err e, const char *function, const char *why)
 }
 
 /* ---- sl.store ---- */
+static sl_err refused_by_store(call *c, sl_err e, const char *function)
+{
+    const sl_pair fields[] = { LOG_C("function", function), LOG_C("error", store_error(c)) };
+    if (e == SL_EINVAL || e == SL_EINTERNAL || e == SL_EDENIED)
+        plugin_log(c, SL_WARN, SL("a statement failed"), fields, 2);
+    return e;
+}
+
 static bool text_value(sl_str s)
 {
     return str_is_utf8(s) && (s.n == 0 || !memchr(s.p, 0, s.n)); /* what PostgreSQL cannot store, no engine takes */
@@ -58,9 +75,7 @@ static sl_err store_table_query(sl_call *pub, const sl_rows **out, sl_str sql, c
     if (!out) out = &unused;
     *out = NULL;
     if ((e = check_sql(c, "query", sql)) || (e = check_args(c, "query", args, n))) return e;
-    e = store_query(c, out, sql, args, n);
-    if (e == SL_EINVAL || e == SL_EINTERNAL) return refuse(c, e, "query", store_error(c));
-    return e;
+    return refused_by_store(c, store_query(c, out, sql, args, n), "query");
 }
 
 static sl_err store_table_reply_list(sl_call *pub, sl_str sql, const sl_value *args, uint32_t n)
@@ -69,16 +84,15 @@ static sl_err store_table_reply_list(sl_call *pub, sl_str sql, const sl_value *a
     if (e) return e;
     call *c = (call *)pub;
     if ((e = check_sql(c, "reply_list", sql)) || (e = check_args(c, "reply_list", args, n))) return e;
-    e = module_hooks->reply_list(c, sql, args, n);
-    if (e == SL_EINVAL || e == SL_EINTERNAL) return refuse(c, e, "reply_list", store_error(c));
-    return e;
+    return refused_by_store(c, module_hooks->reply_list(c, sql, args, n), "reply_list");
 }
 
 static sl_err store_table_lock(sl_call *pub, sl_str name)
 {
     sl_err e = may_wait(pub, "lock", true);
     if (e) return e;
-    if (!name.p || name.n == 0 || name.n > LOCK_NAME_MAX) return refuse((call *)pub, SL_EINVAL, "lock", "a lock's name has 1 to 200 bytes");
+    if (!name.p || name.n == 0 || name.n > LOCK_NAME_MAX)
+        return refuse((call *)pub, SL_EINVAL, "lock", "a lock's name has 1 to 200 bytes");
     return store_lock((call *)pub, name);
 }
 
@@ -88,8 +102,12 @@ static sl_err store_table_commit(sl_call *pub)
     return e ? e : store_commit((call *)pub);
 }
 
-const sl_store table_store = { .size = sizeof(sl_store), .version = 1, .query = store_table_query,
-                               .reply_list = store_table_reply_list, .lock = store_table_lock, .commit = store_table_commit };
+const sl_store table_store = { .size = sizeof(sl_store),
+                               .version = 1,
+                               .query = store_table_query,
+                               .reply_list = store_table_reply_list,
+                               .lock = store_table_lock,
+                               .commit = store_table_commit };
 
 /* ---- sl.bus ---- */
 /* Absent is null; otherwise JSON text within the limit. */
@@ -109,9 +127,12 @@ static sl_err bus_table_publish(sl_call *pub, sl_str topic, sl_str key, sl_str j
     sl_err e = may_wait(pub, "publish", true);
     if (e) return e;
     call *c = (call *)pub;
-    if (!topic.p || !name_is_topic(topic)) return refuse(c, SL_EINVAL, "publish", "a topic is lower-case words with dots");
-    if (!generation_granted(c->generation, "publish", topic)) return refuse(c, SL_EDENIED, "publish", "the topic is not among the plugin's grants (publish:TOPIC)");
-    if ((!key.p && key.n) || key.n > KEY_MAX || !text_value(key)) return refuse(c, SL_EINVAL, "publish", "a key is at most 256 bytes of text");
+    if (!topic.p || !name_is_topic(topic))
+        return refuse(c, SL_EINVAL, "publish", "a topic is lower-case words with dots");
+    if (!generation_granted(c->generation, "publish", topic))
+        return refuse(c, SL_EDENIED, "publish", "the topic is not among the plugin's grants (publish:TOPIC)");
+    if ((!key.p && key.n) || key.n > KEY_MAX || !text_value(key))
+        return refuse(c, SL_EINVAL, "publish", "a key is at most 256 bytes of text");
     if ((e = check_message(c, "publish", &json))) return e;
     return bus_publish(c, topic, key, json, capture_fact(c, "tenant"), sl_cstr(c->module));
 }
@@ -124,9 +145,12 @@ static sl_err bus_table_ask(sl_call *pub, sl_str entry, sl_str json, uint32_t ti
     call *c = (call *)pub;
     if (!out) out = &unused;
     *out = NULL;
-    if (!entry.p || !name_is_topic(entry)) return refuse(c, SL_EINVAL, "ask", "an entry is named by lower-case words with dots");
-    if (!generation_granted(c->generation, "ask", entry)) return refuse(c, SL_EDENIED, "ask", "the entry is not among the plugin's grants (ask:ENTRY)");
-    if ((!json.p && json.n) || json.n > MESSAGE_MAX) return refuse(c, json.p ? SL_ETOOBIG : SL_EINVAL, "ask", "the question is over 1 MiB");
+    if (!entry.p || !name_is_topic(entry))
+        return refuse(c, SL_EINVAL, "ask", "an entry is named by lower-case words with dots");
+    if (!generation_granted(c->generation, "ask", entry))
+        return refuse(c, SL_EDENIED, "ask", "the entry is not among the plugin's grants (ask:ENTRY)");
+    if ((!json.p && json.n) || json.n > MESSAGE_MAX)
+        return refuse(c, json.p ? SL_ETOOBIG : SL_EINVAL, "ask", "the question is over 1 MiB");
     return module_ask(c, entry, json, timeout_ms, c->module, out);
 }
 
@@ -152,13 +176,17 @@ static sl_err jobs_table_enqueue(sl_call *pub, const sl_job *job)
     sl_err e = may_wait(pub, "enqueue", true);
     if (e) return e;
     call *c = (call *)pub;
-    if (!job || job->size < JOB_FIRST) return refuse(c, SL_EINVAL, "enqueue", "the job is NULL or its size field is not set");
+    if (!job || job->size < JOB_FIRST)
+        return refuse(c, SL_EINVAL, "enqueue", "the job is NULL or its size field is not set");
     sl_job j = { 0 };
     memcpy(&j, job, job->size < sizeof j ? job->size : sizeof j);
     j.size = sizeof j;
-    if (!j.kind.p || !name_is_topic(j.kind)) return refuse(c, SL_EINVAL, "enqueue", "a kind is lower-case words with dots");
-    if ((!j.key.p && j.key.n) || j.key.n > KEY_MAX || !text_value(j.key)) return refuse(c, SL_EINVAL, "enqueue", "a key is at most 256 bytes of text");
-    if (j.run_at < 0 || j.attempts > ATTEMPTS_MAX) return refuse(c, SL_EINVAL, "enqueue", "run_at is before 1970 or attempts over 100");
+    if (!j.kind.p || !name_is_topic(j.kind))
+        return refuse(c, SL_EINVAL, "enqueue", "a kind is lower-case words with dots");
+    if ((!j.key.p && j.key.n) || j.key.n > KEY_MAX || !text_value(j.key))
+        return refuse(c, SL_EINVAL, "enqueue", "a key is at most 256 bytes of text");
+    if (j.run_at < 0 || j.attempts > ATTEMPTS_MAX)
+        return refuse(c, SL_EINVAL, "enqueue", "run_at is before 1970 or attempts over 100");
     const struct entry *entry = module_entry(c->generation, SL_JOB, j.kind);
     if (!entry) return refuse(c, SL_ENOENT, "enqueue", "no module offers this kind of job");
     if ((e = check_message(c, "enqueue", &j.json)) || (e = check_job_input(c, entry, j.json))) return e;
@@ -185,5 +213,8 @@ static sl_err jobs_table_retry(sl_call *pub, uint32_t delay_ms, sl_str why)
     return jobs_retry((call *)pub, delay_ms, why);
 }
 
-const sl_jobs table_jobs = { .size = sizeof(sl_jobs), .version = 1, .enqueue = jobs_table_enqueue, .cancel = jobs_table_cancel,
+const sl_jobs table_jobs = { .size = sizeof(sl_jobs),
+                             .version = 1,
+                             .enqueue = jobs_table_enqueue,
+                             .cancel = jobs_table_cancel,
                              .retry = jobs_table_retry };

@@ -6,8 +6,16 @@
 #include <math.h>
 
 enum {
-    URL_MAX = 8192, METHOD_MAX = 16, HEADERS_MAX = 100, HEADER_MAX = 16 * 1024, BODY_MAX = 16 << 20, LABELS_MAX = 8, LABEL_MAX = 128,
-    PLAIN_MAX = 1 << 20, AAD_MAX = 4096, BLOB_MAX = PLAIN_MAX + 4096,
+    URL_MAX = 8192,
+    METHOD_MAX = 16,
+    HEADERS_MAX = 100,
+    HEADER_MAX = 16 * 1024,
+    BODY_MAX = 16 << 20,
+    LABELS_MAX = 8,
+    LABEL_MAX = 128,
+    PLAIN_MAX = 1 << 20,
+    AAD_MAX = 4096,
+    BLOB_MAX = PLAIN_MAX + 4096,
     REQUEST_FIRST = offsetof(sl_request, n_headers) + sizeof(uint64_t)
 };
 
@@ -38,18 +46,28 @@ const sl_http table_http = { .size = sizeof(sl_http), .version = 1, .fetch = htt
 static size_t label_count(const char *labels)
 {
     size_t n = labels && *labels ? 1 : 0;
-    for (const char *p = labels; p && *p; p++) n += *p == ',';
+    for (const char *p = labels; p && *p; p++)
+        n += *p == ',';
     return n;
 }
 
 /* Metrics belong to the loop thread: what a pool handler counts is kept with its call and applied when that is over. */
-struct counted { struct counted *next; struct generation *g; uint32_t metric, n; double v; sl_str labels[LABELS_MAX]; bool set; };
+struct counted {
+    struct counted *next;
+    struct generation *g;
+    uint32_t metric, n;
+    double v;
+    sl_str labels[LABELS_MAX];
+    bool set;
+};
 static _Thread_local struct counted *pool_counted;
 
 static void apply(struct generation *g, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set)
 {
-    if (set) metric_set(g->metrics[index], v, labels, n);
-    else metric_add(g->metrics[index], v, labels, n);
+    if (set)
+        metric_set(g->metrics[index], v, labels, n);
+    else
+        metric_add(g->metrics[index], v, labels, n);
 }
 
 static void change(sl_call *pub, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set)
@@ -59,8 +77,8 @@ static void change(sl_call *pub, uint32_t index, double v, const sl_str *labels,
     sl_str safe[LABELS_MAX];
     if (!g) return;
     const sl_metric *m = index < g->n_metrics ? &g->spec.metrics[index] : NULL;
-    if (!m || set != (m->kind == SL_GAUGE) || !isfinite(v) || (!set && v < 0) || n > LABELS_MAX || n != label_count(m->labels) ||
-        (n && !labels)) {
+    if (!m || set != (m->kind == SL_GAUGE) || !isfinite(v) || (!set && v < 0) || n > LABELS_MAX ||
+        n != label_count(m->labels) || (n && !labels)) {
         plugin_log(c, SL_WARN, SL("a metric was given a wrong index, value, kind or number of labels"), NULL, 0);
         return;
     }
@@ -76,7 +94,8 @@ static void change(sl_call *pub, uint32_t index, double v, const sl_str *labels,
     struct counted *k = arena_try(c->arena, sizeof *k);
     if (!k) return;
     *k = (struct counted){ .next = pool_counted, .g = g, .metric = index, .n = n, .v = v, .set = set };
-    for (uint32_t i = 0; i < n; i++) k->labels[i] = arena_copy(c->arena, safe[i]);
+    for (uint32_t i = 0; i < n; i++)
+        k->labels[i] = arena_copy(c->arena, safe[i]);
     pool_counted = k;
 }
 
@@ -95,7 +114,8 @@ struct counted *metrics_take_pooled(void)
 
 void metrics_apply_pooled(struct counted *k)
 {
-    for (; k; k = k->next) apply(k->g, k->metric, k->v, k->labels, k->n, k->set);
+    for (; k; k = k->next)
+        apply(k->g, k->metric, k->v, k->labels, k->n, k->set);
 }
 
 static void metrics_table_add(sl_call *c, uint32_t index, double v, const sl_str *labels, uint32_t n)
@@ -108,7 +128,9 @@ static void metrics_table_set(sl_call *c, uint32_t index, double v, const sl_str
     change(c, index, v, labels, n, true);
 }
 
-const sl_metrics table_metrics = { .size = sizeof(sl_metrics), .version = 1, .add = metrics_table_add, .set = metrics_table_set };
+const sl_metrics table_metrics = {
+    .size = sizeof(sl_metrics), .version = 1, .add = metrics_table_add, .set = metrics_table_set
+};
 
 /* ---- sl.crypto ---- */
 static sl_err crypto_ready(sl_call *pub, sl_str aad, sl_str in, size_t max, sl_str *out)
@@ -146,14 +168,26 @@ static sl_str crypto_key_id(sl_call *pub, sl_str blob)
     return arena_copy(c->arena, seal_key_id(module_keys, blob));
 }
 
-const sl_crypto table_crypto = { .size = sizeof(sl_crypto), .version = 1, .seal = crypto_seal, .unseal = crypto_unseal,
-                                 .rewrap = crypto_rewrap, .key_id = crypto_key_id };
+const sl_crypto table_crypto = { .size = sizeof(sl_crypto),
+                                 .version = 1,
+                                 .seal = crypto_seal,
+                                 .unseal = crypto_unseal,
+                                 .rewrap = crypto_rewrap,
+                                 .key_id = crypto_key_id };
 
 /* ---- what a generation is given ---- */
-static const struct { const char *id; size_t at; const void *table; uint32_t version; } offered[] = {
-    { "sl.core", offsetof(sl_host, core), &table_core, 1 },          { "sl.store", offsetof(sl_host, store), &table_store, 1 },
-    { "sl.bus", offsetof(sl_host, bus), &table_bus, 1 },             { "sl.jobs", offsetof(sl_host, jobs), &table_jobs, 1 },
-    { "sl.http", offsetof(sl_host, http), &table_http, 1 },          { "sl.metrics", offsetof(sl_host, metrics), &table_metrics, 1 },
+static const struct {
+    const char *id;
+    size_t at;
+    const void *table;
+    uint32_t version;
+} offered[] = {
+    { "sl.core", offsetof(sl_host, core), &table_core, 1 },
+    { "sl.store", offsetof(sl_host, store), &table_store, 1 },
+    { "sl.bus", offsetof(sl_host, bus), &table_bus, 1 },
+    { "sl.jobs", offsetof(sl_host, jobs), &table_jobs, 1 },
+    { "sl.http", offsetof(sl_host, http), &table_http, 1 },
+    { "sl.metrics", offsetof(sl_host, metrics), &table_metrics, 1 },
     { "sl.crypto", offsetof(sl_host, crypto), &table_crypto, 1 },
 };
 

@@ -4,14 +4,20 @@
 #include "base/text.h"
 #include <sys/socket.h>
 
-struct ip { unsigned char bytes[16]; bool v6; };        /* v4 in the first four bytes */
-bool ip_parse(sl_str s, struct ip *ip);                 /* no brackets, no zone */
+struct ip {
+    unsigned char bytes[16];
+    bool v6;
+};                                                               /* v4 in the first four bytes */
+bool ip_parse(sl_str s, struct ip *ip);                          /* no brackets, no zone */
 bool ip_from_sockaddr(const struct sockaddr *sa, struct ip *ip); /* v4-mapped becomes v4 */
 size_t ip_format(const struct ip *ip, char out[64]);
-struct cidr { struct ip ip; unsigned bits; };
-bool cidr_parse(sl_str s, struct cidr *c);              /* "10.0.0.0/8", "::1" */
+struct cidr {
+    struct ip ip;
+    unsigned bits;
+};
+bool cidr_parse(sl_str s, struct cidr *c); /* "10.0.0.0/8", "::1" */
 bool cidr_has(const struct cidr *c, const struct ip *ip);
-/* The registry's name for a special-purpose address ("private-use", "loopback", ...), looking into v4-mapped, NAT64, 6to4 and
- * Teredo; NULL = an ordinary global address. */
+/* The registry's name for a special-purpose address ("private-use", "loopback", ...), looking into v4-mapped, NAT64,
+ * 6to4 and Teredo; NULL = an ordinary global address. */
 const char *ip_special(const struct ip *ip);
 #endif

@@ -6,20 +6,30 @@
 /* A statement text as the engine gets it (placeholders expanded), kept for the process in store.c's cache. */
 struct statement {
     sl_str sql;
-    bool reads;          /* a SELECT (or WITH that only reads) without FOR UPDATE */
-    uint64_t id;         /* small and unique: prepared-statement name */
-    void *engine;        /* the engine's own note about it */
-    int64_t slowest_us;  /* longest run seen */
-    bool once;           /* not in the cache: lives as long as the call, so keep no prepared form of it */
+    bool reads;         /* a SELECT (or WITH that only reads) without FOR UPDATE */
+    uint64_t id;        /* small and unique: prepared-statement name */
+    void *engine;       /* the engine's own note about it */
+    int64_t slowest_us; /* longest run seen */
+    bool once;          /* not in the cache: lives as long as the call, so keep no prepared form of it */
 };
-struct deferred { struct statement *statement; const sl_value *args; size_t n; int64_t changes; struct deferred *next; };
-struct after { void (*fn)(void *arg); void *arg; struct after *next; };
+struct deferred {
+    struct statement *statement;
+    const sl_value *args;
+    size_t n;
+    int64_t changes;
+    struct deferred *next;
+};
+struct after {
+    void (*fn)(void *arg);
+    void *arg;
+    struct after *next;
+};
 
-struct tx { /* made by store.c on the first write, in the call's arena; `engine` is the backend's */
-    bool open;                 /* begin reached the engine */
-    bool broken;               /* only rollback is possible */
-    bool retry;                /* store_may_retry */
-    unsigned statements;       /* run so far */
+struct tx {              /* made by store.c on the first write, in the call's arena; `engine` is the backend's */
+    bool open;           /* begin reached the engine */
+    bool broken;         /* only rollback is possible */
+    bool retry;          /* store_may_retry */
+    unsigned statements; /* run so far */
     struct deferred *deferred, **deferred_end;
     size_t n_deferred;
     struct after *after;
@@ -30,26 +40,34 @@ struct tx { /* made by store.c on the first write, in the call's arena; `engine`
 struct backend {
     const char *name;
     bool durable;
-    sl_err (*open)(call *c, const struct store_config *cfg, char *why, size_t why_size);           /* [S] */
-    void (*close)(call *c);                                                                        /* [S] */
-    sl_err (*read)(call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out);  /* [S] no tx */
+    sl_err (*open)(call *c, const struct store_config *cfg, char *why, size_t why_size);               /* [S] */
+    void (*close)(call *c);                                                                            /* [S] */
+    sl_err (*read)(call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out); /* [S] no tx */
     /* In the call's transaction; opens it in the engine when tx->open is false (same round trip where possible). */
     sl_err (*write)(call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out); /* [S] */
-    sl_err (*lock)(call *c, sl_str name);                                                          /* [S] opens too */
-    sl_err (*commit)(call *c);   /* [S] deferred writes first; closes the transaction whatever comes out */
-    void (*rollback)(call *c);   /* [S] */
+    sl_err (*lock)(call *c, sl_str name); /* [S] opens too */
+    sl_err (*commit)(call *c);            /* [S] deferred writes first; closes the transaction whatever comes out */
+    void (*rollback)(call *c);            /* [S] */
     struct store_stats (*stats)(void);
-    void (*forget)(struct statement *s); /* gives s->engine back: at close, or after the one use of a `once` statement */
+    void (*forget)(
+        struct statement *s); /* gives s->engine back: at close, or after the one use of a `once` statement */
 };
 extern const struct backend sqlite_backend, postgres_backend;
 
 /* Shared by the engines: builds rows in the call's arena and enforces the limits. */
-struct rows_builder { call *c; sl_rows *rows; sl_value *cells; size_t room, bytes; sl_err failed; };
+struct rows_builder {
+    call *c;
+    sl_rows *rows;
+    sl_value *cells;
+    size_t room, bytes;
+    sl_err failed;
+};
 void rows_start(struct rows_builder *b, call *c, uint32_t cols);
 void rows_name(struct rows_builder *b, uint32_t col, sl_str name);
-sl_value *rows_next(struct rows_builder *b);           /* the next row's cells to fill, or NULL: failed is set */
+sl_value *rows_next(struct rows_builder *b); /* the next row's cells to fill, or NULL: failed is set */
 sl_str rows_bytes(struct rows_builder *b, const void *p, size_t n); /* copied; counts against max_bytes */
 const sl_rows *rows_end(struct rows_builder *b, int64_t changed);
-sl_err store_fail(call *c, sl_err e, const char *format, ...) __attribute__((format(printf, 3, 4))); /* sets store_error */
+sl_err store_fail(call *c, sl_err e, const char *format, ...)
+    __attribute__((format(printf, 3, 4))); /* sets store_error */
 const struct store_config *store_cfg(void);
 #endif

@@ -1,4 +1,5 @@
-/* migrate.c - brings a module's tables up to date: its numbered SQL files, once each, in order, under a lock, all or nothing. */
+/* migrate.c - brings a module's tables up to date: its numbered SQL files, once each, in order, under a lock, all or
+ * nothing. */
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -12,7 +13,7 @@ struct run {
     call *c;
     const struct migration_set *set;
     struct migration_files files;
-    size_t applied;            /* how many of the files the store has already */
+    size_t applied; /* how many of the files the store has already */
     char *why;
     size_t why_size;
 };
@@ -33,10 +34,11 @@ static sl_err store_failed(struct run *r, sl_err e) { return fail(r, e, "%s", st
 static sl_err table_exists(struct run *r, bool *exists)
 {
     const sl_rows *rows;
-    sl_str sql = store_engine() == STORE_POSTGRES
-                     ? SL("select 1 from information_schema.tables where table_name = 'sl_migrations' and table_schema = "
-                          "current_schema()")
-                     : SL("select 1 from sqlite_schema where type = 'table' and name = 'sl_migrations'");
+    sl_str sql =
+        store_engine() == STORE_POSTGRES
+            ? SL("select 1 from information_schema.tables where table_name = 'sl_migrations' and table_schema = "
+                 "current_schema()")
+            : SL("select 1 from sqlite_schema where type = 'table' and name = 'sl_migrations'");
     sl_err e = store_query(r->c, &rows, sql, NULL, 0);
     *exists = !e && rows->rows > 0;
     return e ? store_failed(r, e) : SL_OK;
@@ -47,7 +49,8 @@ static sl_err compare(struct run *r)
 {
     const sl_rows *rows;
     sl_value module = sl_ctext(r->set->module);
-    sl_err e = store_query(r->c, &rows, SL("select number, name, checksum from sl_migrations where module = $1 order by number"),
+    sl_err e = store_query(r->c, &rows,
+                           SL("select number, name, checksum from sl_migrations where module = $1 order by number"),
                            &module, 1);
     if (e) return store_failed(r, e);
     for (uint32_t i = 0; i < rows->rows; i++) {
@@ -58,7 +61,8 @@ static sl_err compare(struct run *r)
             return fail(r, SL_ECONFLICT, "%.*s was applied but the file is missing in %s", STR_ARG(name),
                         r->set->dir ? r->set->dir : "this build");
         if (!sl_same(sl_cell_text(rows, i, "checksum"), sl_cstr(f->checksum)))
-            return fail(r, SL_ECONFLICT, "%s was changed after it was applied; restore it and add a new file instead", f->name);
+            return fail(r, SL_ECONFLICT, "%s was changed after it was applied; restore it and add a new file instead",
+                        f->name);
     }
     r->applied = rows->rows;
     return SL_OK;
@@ -82,9 +86,11 @@ static sl_err apply_one(struct run *r, const struct migration_file *f)
         if (e) return fail(r, e, "%s:%zu: %s", f->path, script.line, store_error(r->c));
     }
     if (script.why) return fail(r, SL_EINVAL, "%s:%zu: malformed SQL: %s", f->path, script.line, script.why);
-    sl_value v[] = { sl_ctext(r->set->module), sl_int(f->number), sl_ctext(f->name), sl_ctext(f->checksum), sl_int(clock_now()) };
-    e = store_query(r->c, NULL,
-                    SL("insert into sl_migrations (module, number, name, checksum, applied_at) values ($1, $2, $3, $4, $5)"), v, 5);
+    sl_value v[] = { sl_ctext(r->set->module), sl_int(f->number), sl_ctext(f->name), sl_ctext(f->checksum),
+                     sl_int(clock_now()) };
+    e = store_query(
+        r->c, NULL,
+        SL("insert into sl_migrations (module, number, name, checksum, applied_at) values ($1, $2, $3, $4, $5)"), v, 5);
     return e ? store_failed(r, e) : SL_OK;
 }
 
@@ -100,14 +106,15 @@ static sl_err apply_pending(struct run *r)
                         NULL, 0);
     if (e) return store_failed(r, e);
     e = compare(r);
-    for (size_t i = r->applied; !e && i < r->files.n; i++) e = apply_one(r, &r->files.file[i]);
+    for (size_t i = r->applied; !e && i < r->files.n; i++)
+        e = apply_one(r, &r->files.file[i]);
     if (e) return e;
     e = store_commit(r->c);
     return e ? store_failed(r, e) : SL_OK;
 }
 
-sl_err store_migrate(call *c, const struct migration_set *set, bool apply, unsigned *applied, unsigned *pending, char *why,
-                     size_t why_size)
+sl_err store_migrate(call *c, const struct migration_set *set, bool apply, unsigned *applied, unsigned *pending,
+                     char *why, size_t why_size)
 {
     struct run r = { .c = c, .set = set, .why = why, .why_size = why_size };
     unsigned unused;
@@ -130,6 +137,7 @@ sl_err store_migrate(call *c, const struct migration_set *set, bool apply, unsig
     }
     *applied = (unsigned)(r.files.n - r.applied);
     *pending = 0;
-    if (*applied) log_info("migrated", LOG_C("module", set->module), LOG_I("applied", *applied), LOG_I("version", r.files.n));
+    if (*applied)
+        log_info("migrated", LOG_C("module", set->module), LOG_I("applied", *applied), LOG_I("version", r.files.n));
     return SL_OK;
 }

@@ -1,4 +1,5 @@
-/* migrate_files.c - the numbered SQL files of a migration directory: found, put in order, checked for gaps, read, checksummed. */
+/* migrate_files.c - the numbered SQL files of a migration directory: found, put in order, checked for gaps, read,
+ * checksummed. */
 #include "store/migrate_files.h"
 #include "base/id.h"
 #include <dirent.h>
@@ -22,7 +23,8 @@ static bool number_of(sl_str name, int64_t *number)
         return false;
     for (size_t i = 0; i < name.n - 4; i++) {
         char c = name.p[i];
-        bool fine = (c >= '0' && c <= '9') || (i > 4 && ((c | 32) >= 'a') && (c | 32) <= 'z') || (i >= 4 && (c == '_' || c == '-'));
+        bool fine = (c >= '0' && c <= '9') || (i > 4 && ((c | 32) >= 'a') && (c | 32) <= 'z') ||
+                    (i >= 4 && (c == '_' || c == '-'));
         if (!fine) return false;
     }
     return true;
@@ -45,7 +47,8 @@ static sl_err read_text(arena *a, struct migration_file *f, char *why, size_t wh
     }
     char *p = arena_alloc(a, (size_t)st.st_size + 1);
     size_t n = 0;
-    for (ssize_t got; n < (size_t)st.st_size && (got = read(fd, p + n, (size_t)st.st_size - n)) != 0; n += (size_t)got) {
+    for (ssize_t got; n < (size_t)st.st_size && (got = read(fd, p + n, (size_t)st.st_size - n)) != 0;
+         n += (size_t)got) {
         if (got < 0) {
             snprintf(why, why_size, "%s: %s", f->path, strerror(errno));
             e = SL_EUNAVAIL;
@@ -60,8 +63,8 @@ static sl_err read_text(arena *a, struct migration_file *f, char *why, size_t wh
     return e;
 }
 
-static sl_err take(arena *a, const char *dir, const char *name, size_t i, struct migration_file *f, const char *before, char *why,
-                   size_t why_size)
+static sl_err take(arena *a, const char *dir, const char *name, size_t i, struct migration_file *f, const char *before,
+                   char *why, size_t why_size)
 {
     f->name = arena_cstr(a, sl_cstr(name));
     f->path = arena_printf(a, "%s/%s", dir, name).p;
@@ -70,8 +73,10 @@ static sl_err take(arena *a, const char *dir, const char *name, size_t i, struct
         return SL_EINVAL;
     }
     if (f->number != (int64_t)i + 1) {
-        if (f->number == (int64_t)i && before) snprintf(why, why_size, "%s has the same number as %s", f->path, before);
-        else snprintf(why, why_size, "%s: number %04zu is missing before it", f->path, i + 1);
+        if (f->number == (int64_t)i && before)
+            snprintf(why, why_size, "%s has the same number as %s", f->path, before);
+        else
+            snprintf(why, why_size, "%s: number %04zu is missing before it", f->path, i + 1);
         return SL_EINVAL;
     }
     return read_text(a, f, why, why_size);
@@ -97,7 +102,8 @@ sl_err migration_files_read(arena *a, const char *dir, struct migration_files *o
     for (int i = 0; !e && i < n; i++)
         e = take(a, dir, found[i]->d_name, (size_t)i, &out->file[i], i ? out->file[i - 1].name : NULL, why, why_size);
     if (!e) out->n = (size_t)n;
-    for (int i = 0; i < n; i++) free(found[i]);
+    for (int i = 0; i < n; i++)
+        free(found[i]);
     free(found);
     return e;
 }

@@ -74,13 +74,13 @@ struct pg_conn {
     int events;
     enum { PG_CONNECTING, PG_READY, PG_CLOSED } state;
     unsigned refs;             /* poll handle, attempt to connect: freed at 0 */
-    struct tx *tx;             /* whose transaction it carries */
+    struct tx *tx;             /* whose transaction is open behind all that was sent */
     struct pg_cmd *cmds;       /* ring */
     unsigned head, count, room;
     unsigned stops;            /* times that the server was asked to stop */
-    unsigned reads;            /* PG_READ operations under way */
+    unsigned ops;              /* operations that were sent and are not over */
     struct pg_cancel *cancel;  /* a request on its way */
-    bool cancelled, flush_later, retired, counted; /* counted: in n_ready */
+    bool cancelled, unsent, retired, counted; /* counted: in n_ready */
     uint64_t expires, stop_by, head_since; /* loop_now() */
     unsigned epoch;
     uint64_t prepared[PG_BITS / 64];
@@ -88,7 +88,8 @@ struct pg_conn {
 
 /* Connections (postgres_conn.c). Nothing here suspends. */
 bool pg_conn_adopt(struct pg_conn *conn);                     /* a fresh PGconn joins the loop */
-void pg_conn_send(struct pg_conn *conn, struct pg_op *op);    /* op becomes PG_SENT, or ends by pg_conn_lost */
+/* op becomes PG_SENT, or ends by pg_conn_lost. It leaves with the next pg_conn_flush. */
+void pg_conn_send(struct pg_conn *conn, struct pg_op *op);
 void pg_conn_rollback(struct pg_conn *conn);
 void pg_conn_forget(struct pg_conn *conn, struct pg_op *op);  /* nobody waits for op any more */
 void pg_conn_flush(struct pg_conn *conn);
@@ -112,7 +113,7 @@ void pg_pool_stale(struct pg_conn *conn);              /* no connection made bef
 
 /* The pool (postgres_pool.c) */
 struct pg_pool {
-    bool open, closing, direct, failed, fast, flush_later, stopping;
+    bool open, closing, direct, failed, fast, stopping;
     char **keys, **values;     /* libpq's parameters */
     struct pg_conn *conns;
     int n_conns, n_ready, n_connecting;

@@ -70,7 +70,7 @@ static bool send_sync(struct pg_conn *conn, struct pg_op *op)
 
 void pg_conn_flush(struct pg_conn *conn)
 {
-    conn->flush_later = false;
+    conn->unsent = false;
     if (conn->state != PG_READY) return;
     int left = PQflush(conn->pq);
     if (left < 0) {
@@ -81,33 +81,37 @@ void pg_conn_flush(struct pg_conn *conn)
     if (events != conn->events) uv_poll_start(&conn->poll, conn->events = events, on_poll);
 }
 
+static void leave_transaction(struct pg_conn *conn, struct tx *tx)
+{
+    if (tx && tx->engine == conn) tx->engine = NULL;
+    if (conn->tx == tx) conn->tx = NULL;
+}
+
 void pg_conn_send(struct pg_conn *conn, struct pg_op *op)
 {
-    bool busy = conn->count > 0, ok = true;
+    bool ok = true;
     op->state = PG_SENT;
     op->conn = conn;
     op->has_rows = op->again = false;
     op->out = NULL;
     op->result = SL_OK;
-    if (op->kind == PG_READ) conn->reads++;
-    else {
+    conn->ops++;
+    if (op->kind == PG_FIRST) {
         conn->tx = op->tx;
         op->tx->engine = conn;
-    }
+    } else if (op->kind == PG_COMMIT) leave_transaction(conn, op->tx); /* behind its Sync the connection is free for others */
     if (op->note) ok = send_note(conn, op, op->note, op->args, op->n, -1);
     for (const struct deferred *d = op->deferred; d; d = d->next) ok = send_deferred(conn, op, d) && ok;
     if (op->kind == PG_READ || op->kind == PG_COMMIT) ok = send_sync(conn, op) && ok;
     else ok = PQsendFlushRequest(conn->pq) && ok;
     cmd_at(conn, conn->count - 1)->last = true;
     if (!ok) pg_conn_lost(conn, PQerrorMessage(conn->pq));
-    else if (busy) conn->flush_later = pg_pool.flush_later = true; /* the server has work: what comes this turn leaves together */
-    else pg_conn_flush(conn);
+    else conn->unsent = true;
 }
 
 void pg_conn_rollback(struct pg_conn *conn)
 {
-    if (conn->tx) conn->tx->engine = NULL;
-    conn->tx = NULL;
+    leave_transaction(conn, conn->tx);
     /* BEGIN adopts what ran since the last Sync. After an error the server skips both and Sync alone ends it. */
     cmd_push(conn, PG_CMD_RUN, NULL);
     bool ok = PQsendQueryParams(conn->pq, "begin", 0, NULL, NULL, NULL, NULL, 0);
@@ -121,10 +125,12 @@ void pg_conn_rollback(struct pg_conn *conn)
 
 /* ---- what becomes of an operation ---- */
 
-/* Reads and a transaction's first statement have had no effect when they fail by the connection's fault. */
-static bool may_go_again(const struct pg_op *op)
+/* Reads and a transaction's first statement have had no effect when they fail by the connection's fault. Nor has a whole
+ * transaction in one when the server refused a statement of it (`refused`) instead of going silent. */
+static bool may_go_again(const struct pg_op *op, bool refused)
 {
-    return (op->kind == PG_READ || op->kind == PG_FIRST) && op->tries < TRIES_MAX && !pg_pool.closing;
+    bool harmless = op->kind == PG_READ || op->kind == PG_FIRST || (op->kind == PG_COMMIT && !op->tx->open && refused);
+    return harmless && op->tries < TRIES_MAX && !pg_pool.closing;
 }
 
 static void fail(struct pg_op *op, sl_err e, const char *state, const char *text)
@@ -139,11 +145,8 @@ static void fail(struct pg_op *op, sl_err e, const char *state, const char *text
 static void detach(struct pg_conn *conn, struct pg_op *op)
 {
     op->conn = NULL;
-    if (op->kind == PG_READ) conn->reads--;
-    else if (op->kind == PG_COMMIT || op->result || op->again) {
-        if (op->tx) op->tx->engine = NULL;
-        conn->tx = NULL;
-    }
+    conn->ops--;
+    if (op->tx && (op->result || op->again)) leave_transaction(conn, op->tx);
 }
 
 static void op_over(struct pg_conn *conn, struct pg_op *op)
@@ -163,26 +166,24 @@ static void op_over(struct pg_conn *conn, struct pg_op *op)
     pg_pool_done(op, op->result);
 }
 
-static void fail_lost(struct pg_op *op, const char *state, const char *why)
+static void fail_lost(struct pg_op *op, bool refused, const char *state, const char *why)
 {
     if (op->result) return;
-    if (op->tx) op->tx->retry = op->kind != PG_COMMIT; /* before Sync nothing is committed */
-    if (op->kind != PG_COMMIT) fail(op, SL_EUNAVAIL, state, why);
+    bool nothing_done = op->kind != PG_COMMIT || refused; /* before Sync nothing is committed */
+    if (op->tx) op->tx->retry = nothing_done;
+    if (nothing_done) fail(op, SL_EUNAVAIL, state, why);
     else fail(op, SL_EUNAVAIL, "", "the connection to PostgreSQL was lost while committing: the outcome is not known");
 }
 
 static void op_lost(struct pg_conn *conn, struct pg_op *op, const char *why)
 {
     detach(conn, op);
-    if (op->kind != PG_READ) {
-        op->tx->engine = NULL;
-        conn->tx = NULL;
-    }
-    if (!op->result && may_go_again(op)) {
+    if (op->tx) leave_transaction(conn, op->tx);
+    if (!op->result && may_go_again(op, false)) {
         pg_pool_again(op);
         return;
     }
-    fail_lost(op, "", why);
+    fail_lost(op, false, "", why);
     if (op->tx) op->tx->open = op->tx->broken = true;
     pg_pool_done(op, op->result);
 }
@@ -212,24 +213,22 @@ static void on_error(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *r
     /* Without a state the error is libpq's own: the connection broke. */
     bool dying = !*state || is_class(state, "57P") || is_class(state, "08"), read_only = is_class(state, "25006");
     bool stale_plan = pg_pool.direct && (is_class(state, "26000") || is_class(state, "0A000"));
-    bool others_cancel = is_class(state, "57014") && conn->cancelled && op && op->kind == PG_READ && !op->rows.failed;
+    bool hit = is_class(state, "57014") && conn->cancelled; /* by a cancel that was meant for the statement before */
+    bool refused = !dying && cmd->type != PG_CMD_SYNC;
     if (dying || stale_plan) conn->retired = true;
     if (read_only || stale_plan) pg_pool_stale(conn);
     if (!op || op->result || op->again) return;
-    if ((dying || read_only || stale_plan || others_cancel) && may_go_again(op)) {
-        op->again = true;
-        return;
-    }
-    if (dying) {
-        fail_lost(op, state, text);
-        return;
+    if (dying || read_only || stale_plan || hit) {
+        if (may_go_again(op, refused)) op->again = true;
+        else if (dying || hit) fail_lost(op, refused, state, text);
+        if (op->again || op->result) return;
     }
     const char *mark = cmd->counted && is_class(state, "22P02") ? strstr(text, PG_COUNT_MARK) : NULL;
     if (mark) {
         count_differs(op, cmd->deferred, strtoll(mark + strlen(PG_COUNT_MARK), NULL, 10));
         return;
     }
-    if (op->tx) op->tx->retry = is_class(state, "40001") || is_class(state, "40P01") || (stale_plan && op->kind != PG_COMMIT);
+    if (op->tx) op->tx->retry = is_class(state, "40001") || is_class(state, "40P01") || (stale_plan && refused);
     fail(op, pg_error(state), state, text);
 }
 
@@ -265,7 +264,8 @@ static void pop(struct pg_conn *conn)
     conn->head_since = loop_now();
     if (cmd.type == PG_CMD_SYNC) conn->stop_by = conn->stops = 0;
     if (cmd.last && cmd.op) op_over(conn, cmd.op);
-    if (conn->state == PG_READY && conn->count && cmd_at(conn, 0)->forgotten) pg_conn_stop(conn);
+    if (conn->state != PG_READY || !conn->count) return;
+    if (cmd_at(conn, 0)->forgotten && cmd_at(conn, 0)->type == PG_CMD_RUN) pg_conn_stop(conn);
 }
 
 static void on_result(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *res)
@@ -391,11 +391,8 @@ void pg_conn_lost(struct pg_conn *conn, const char *text)
         if (cmd->last && cmd->op) op_lost(conn, cmd->op, why);
     }
     conn->count = 0;
-    if (conn->tx) {
-        conn->tx->engine = NULL;
-        conn->tx->retry = true; /* between two statements: nothing is committed */
-        conn->tx = NULL;
-    }
+    if (conn->tx) conn->tx->retry = true; /* between two statements: nothing is committed */
+    leave_transaction(conn, conn->tx);
     pg_pool_gone(conn, true);
 }
 
@@ -412,6 +409,6 @@ void pg_conn_forget(struct pg_conn *conn, struct pg_op *op)
     op->result = SL_ETIME; /* any error: the transaction is detached */
     detach(conn, op);
     if (op->tx) op->tx->open = op->tx->broken = true;
-    if (first || op->kind != PG_READ) pg_conn_stop(conn);
+    if (first) pg_conn_stop(conn); /* else when its turn comes: now it would hit another */
     if (op->kind == PG_FIRST || op->kind == PG_NEXT) pg_conn_rollback(conn);
 }

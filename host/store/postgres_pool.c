@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum { TICK_MS = 25, QUIET_TICK_MS = 1000, SPARE_MS = 5000, CLOSE_MS = 2000 };
-enum { PIPELINE_MAX = 16, PIPELINE_BEHIND_MS = 5 }; /* reads on one connection; not behind one that already takes long */
+enum { READS_MAX = 16, WRITES_MAX = 2, BEHIND_MS = 5 }; /* at once on a connection; none behind what already takes long */
 
 struct pg_pool pg_pool;
 
@@ -78,13 +78,19 @@ static void fail_queue(void)
     pg_pool.queue_end = &pg_pool.queue;
 }
 
+static void hand_out(void);
+
 sl_err pg_pool_run(struct pg_op *op)
 {
     call *c = op->c;
     if (!pg_pool.open || pg_pool.closing) return store_fail(c, SL_EUNAVAIL, "the store is closed");
     pg_pool.stats.queries++;
-    if (op->tx && op->tx->engine) pg_conn_send(op->tx->engine, op);
-    else {
+    struct pg_conn *conn = op->tx ? op->tx->engine : NULL;
+    if (conn) {
+        pg_conn_send(conn, op);
+        if (op->kind == PG_COMMIT) hand_out(); /* the next transaction's first statement leaves with this one's commit */
+        if (conn->unsent) pg_conn_flush(conn);
+    } else {
         op->state = PG_WAITING;
         *pg_pool.queue_end = op;
         pg_pool.queue_end = &op->next;
@@ -108,20 +114,22 @@ static bool settle(struct pg_conn *conn)
     return false;
 }
 
-static bool takes_a_read(const struct pg_conn *conn)
+/* Operations may follow each other on a direct connection, behind the Sync of the one before: the server then goes on without
+ * waiting for us. Behind a pooler not, since that may hand the server to another client at each Sync. */
+static bool takes_more(const struct pg_conn *conn, const struct pg_op *op)
 {
-    return pg_pool.direct && conn->state == PG_READY && !conn->tx && conn->reads && conn->reads < PIPELINE_MAX && !conn->cancelled &&
-           !conn->retired && conn->epoch == pg_pool.epoch && loop_now() - conn->head_since < PIPELINE_BEHIND_MS;
+    return pg_pool.direct && conn->state == PG_READY && !conn->tx && conn->ops < (op->kind == PG_READ ? READS_MAX : WRITES_MAX) &&
+           !conn->cancelled && !conn->retired && conn->epoch == pg_pool.epoch && loop_now() - conn->head_since < BEHIND_MS;
 }
 
-/* An idle connection; for a read, when there is none, the least busy of those that carry reads. */
+/* An idle connection, or else the least busy. */
 static struct pg_conn *pick(const struct pg_op *op)
 {
     struct pg_conn *best = NULL;
     for (struct pg_conn *conn = pg_pool.conns, *next; conn; conn = next) {
         next = conn->next;
         if (settle(conn)) return conn;
-        if (op->kind == PG_READ && takes_a_read(conn) && (!best || conn->reads < best->reads)) best = conn;
+        if (takes_more(conn, op) && (!best || conn->ops < best->ops)) best = conn;
     }
     return best;
 }
@@ -129,10 +137,9 @@ static struct pg_conn *pick(const struct pg_op *op)
 static void flush_all(void *arg)
 {
     (void)arg;
-    pg_pool.flush_later = false;
     for (struct pg_conn *conn = pg_pool.conns, *next; conn; conn = next) {
         next = conn->next;
-        if (conn->flush_later) pg_conn_flush(conn);
+        if (conn->unsent) pg_conn_flush(conn);
     }
     pg_pool_turn();
 }
@@ -147,7 +154,10 @@ static void hand_out(void)
         pg_pool.queue = op->next;
         if (!op->next) pg_pool.queue_end = &pg_pool.queue;
         pg_pool.n_queue--;
+        bool busy = conn->count > 0;
         pg_conn_send(conn, op);
+        if (busy) loop_at_turn_end(flush_all, NULL); /* the server has work: what else comes in this turn leaves together */
+        else if (conn->unsent) pg_conn_flush(conn);
     }
     unsigned wanted = pg_pool.n_queue ? pg_pool.n_queue : crowded || !pg_pool.n_ready;
     if (wanted) pg_connect_if_wanted(wanted);
@@ -174,7 +184,6 @@ void pg_pool_turn(void)
 {
     if (pg_pool.queue && (pg_pool.closing || is_down())) fail_queue();
     if (!pg_pool.closing) hand_out();
-    if (pg_pool.flush_later) loop_at_turn_end(flush_all, NULL);
     set_pace();
     wake_done();
 }

@@ -19,8 +19,8 @@ static sl_err over(struct rows_builder *b, size_t n)
 {
     const struct store_config *cfg = store_cfg();
     if (n > cfg->max_bytes || b->bytes > cfg->max_bytes - n)
-        return b->failed = store_fail(b->c, SL_ETOOBIG, "the result is larger than %zu bytes (database.max_result_bytes)",
-                                      cfg->max_bytes);
+        return b->failed = store_fail(
+                   b->c, SL_ETOOBIG, "the result is larger than %zu bytes (database.max_result_bytes)", cfg->max_bytes);
     b->bytes += n;
     return SL_OK;
 }
@@ -31,7 +31,8 @@ sl_value *rows_next(struct rows_builder *b)
     size_t cols = r->cols, used = (size_t)r->rows * cols;
     if (b->failed) return NULL;
     if (r->rows >= store_cfg()->max_rows) {
-        b->failed = store_fail(b->c, SL_ETOOBIG, "the result has more than %zu rows (database.max_rows)", store_cfg()->max_rows);
+        b->failed = store_fail(b->c, SL_ETOOBIG, "the result has more than %zu rows (database.max_rows)",
+                               store_cfg()->max_rows);
         return NULL;
     }
     if (over(b, cols * sizeof *b->cells)) return NULL;

@@ -1,24 +1,34 @@
-/* sqlite_batch.c - the write queue of SQLite and group commit: many calls, each in a savepoint of its own, under one fsync. */
+/* sqlite_batch.c - the write queue of SQLite and group commit: many calls, each in a savepoint of its own, under one
+ * fsync. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "loop/loop.h"
 #include "store/sqlite.h"
 
-/* One call at a time holds the write connection, from its first write to its end; the others wait in line. A call that ends
- * well releases its savepoint and waits for the batch's COMMIT, which the writer's thread runs at the end of a loop turn in
- * which nobody holds, while new calls queue for the next batch. */
-struct waiter { call *c; struct waiter *prev, *next; };
-struct member { call *c; bool released; struct member *next; }; /* not released: rolled back, but waits for what it saw */
-struct own { bool wrote, lost; }; /* tx->engine: this transaction has written; its batch is gone */
+/* One call at a time holds the write connection, from its first write to its end; the others wait in line. A call that
+ * ends well releases its savepoint and waits for the batch's COMMIT, which the writer's thread runs at the end of a
+ * loop turn in which nobody holds, while new calls queue for the next batch. */
+struct waiter {
+    call *c;
+    struct waiter *prev, *next;
+};
+struct member {
+    call *c;
+    bool released;
+    struct member *next;
+}; /* not released: rolled back, but waits for what it saw */
+struct own {
+    bool wrote, lost;
+}; /* tx->engine: this transaction has written; its batch is gone */
 
 static struct {
     call *holder;
     struct waiter *head, *tail;
     struct member *members, **members_end;
     unsigned n_members;
-    bool begun;   /* BEGIN IMMEDIATE succeeded */
-    bool dirty;   /* a released call has written */
-    bool away;    /* the write connection is at work on the writer's thread for nobody in particular */
+    bool begun; /* BEGIN IMMEDIATE succeeded */
+    bool dirty; /* a released call has written */
+    bool away;  /* the write connection is at work on the writer's thread for nobody in particular */
     struct job commit;
     int rc;
     char why[200];
@@ -34,10 +44,14 @@ static void turn_end(void *arg);
 static void leave_line(void *op)
 {
     struct waiter *w = op;
-    if (w->prev) w->prev->next = w->next;
-    else batch.head = w->next;
-    if (w->next) w->next->prev = w->prev;
-    else batch.tail = w->prev;
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        batch.head = w->next;
+    if (w->next)
+        w->next->prev = w->prev;
+    else
+        batch.tail = w->prev;
 }
 
 static void next_holder(void)
@@ -65,8 +79,10 @@ sl_err batch_enter(call *c, bool wait_for_ever)
         return SL_OK;
     }
     struct waiter w = { .c = c, .prev = batch.tail };
-    if (batch.tail) batch.tail->next = &w;
-    else batch.head = &w;
+    if (batch.tail)
+        batch.tail->next = &w;
+    else
+        batch.head = &w;
     batch.tail = &w;
     sl_err e = call_wait(c, wait_for_ever ? NULL : leave_line, &w);
     if (e == SL_ETIME) return store_fail(c, e, "the deadline passed in the line of writers");
@@ -105,12 +121,22 @@ static void end_batch(sl_err e, bool retry)
     }
 }
 
-/* SQLite gave up the whole transaction by itself (disk full, I/O error, interrupted write): so every call of the batch failed. */
+/* A full disk fails batch after batch: a line a second is enough. */
+static void log_failure(const char *text)
+{
+    static uint64_t quiet_until;
+    if (loop_now() < quiet_until) return;
+    quiet_until = loop_now() + 1000;
+    log_error(text, LOG_C("error", batch.why), LOG_I("calls", batch.n_members));
+}
+
+/* SQLite gave up the whole transaction by itself (disk full, I/O error, interrupted write): so every call of the batch
+ * failed. */
 static bool batch_lost(struct own *own)
 {
     if (!batch.begun || !sqlite3_get_autocommit(sqlite.conn[CONN_WRITE].db)) return false;
     snprintf(batch.why, sizeof batch.why, "%s", sqlite3_errmsg(sqlite.conn[CONN_WRITE].db));
-    log_error("SQLite rolled a whole batch back", LOG_C("error", batch.why), LOG_I("calls", batch.n_members));
+    log_failure("SQLite rolled a whole batch of calls back");
     own->lost = true;
     end_batch(SL_EUNAVAIL, true);
     return true;
@@ -137,8 +163,10 @@ static void rest_done(struct job *j)
 
 static void commit_finish(void)
 {
-    if (batch.rc) log_error("SQLite did not commit a batch", LOG_C("error", batch.why), LOG_I("calls", batch.n_members));
-    else sqlite.batches++;
+    if (batch.rc)
+        log_failure("SQLite did not commit a batch of calls");
+    else
+        sqlite.batches++;
     /* A lock or an interruption passes; a full or failing disk is not better for another try. */
     bool passing = (batch.rc & 0xff) == SQLITE_BUSY;
     end_batch(batch.rc ? SL_EUNAVAIL : SL_OK, passing);
@@ -184,9 +212,11 @@ static sl_err begin(call *c)
     for (uint32_t pause = 2;; pause = pause < 50 ? pause * 2 : 50) {
         int rc = run_plain(sqlite.begin);
         if (!rc) break;
-        if ((rc & 0xff) != SQLITE_BUSY) return store_fail(c, sqlite_code(rc), "%s", sqlite3_errmsg(sqlite.conn[CONN_WRITE].db));
+        if ((rc & 0xff) != SQLITE_BUSY)
+            return store_fail(c, sqlite_code(rc), "%s", sqlite3_errmsg(sqlite.conn[CONN_WRITE].db));
         sl_err e = call_sleep(c, pause);
-        if (e == SL_ECANCEL) return store_fail(c, e, "the call was cancelled while another process had locked the database");
+        if (e == SL_ECANCEL)
+            return store_fail(c, e, "the call was cancelled while another process had locked the database");
         if (e || loop_now() >= give_up) return store_fail(c, SL_EUNAVAIL, "another process has locked the database");
     }
     batch.begun = true;
@@ -242,7 +272,9 @@ static sl_err run(call *c, struct statement *s, const sl_value *args, size_t n, 
     k->deadline = sqlite_deadline(c);
     k->may_yield = true;
     if (!sqlite.memory && s->slowest_us > SLICE_US) {
-        struct slow_write w = { .job = { .run = slow_run, .done = slow_done }, .c = c, .s = s, .args = args, .n = n, .out = out };
+        struct slow_write w = {
+            .job = { .run = slow_run, .done = slow_done }, .c = c, .s = s, .args = args, .n = n, .out = out
+        };
         k->slice_end = 0;
         crew_push(CREW_WRITER, &w.job);
         call_wait(c, NULL, NULL);
@@ -338,16 +370,20 @@ void sqlite_rollback(call *c)
     if (!own->lost) {
         if (run_plain(sqlite.rollback_to) || run_plain(sqlite.release)) batch_lost(own);
     }
-    /* What this call saw, and perhaps failed at, are rows that are not durable yet: it is not answered before they are. */
-    if (!own->lost && batch.dirty) wait_for_batch(c, false);
-    else batch_leave(c);
+    /* What this call saw, and perhaps failed at, are rows that are not durable yet: it is not answered before they are.
+     */
+    if (!own->lost && batch.dirty)
+        wait_for_batch(c, false);
+    else
+        batch_leave(c);
 }
 
 void batch_drain(call *c)
 {
     batch_enter(c, true);
     while (batch.begun) {
-        if (batch.dirty) wait_for_batch(c, false);
+        if (batch.dirty)
+            wait_for_batch(c, false);
         else {
             run_plain(sqlite.rollback);
             batch.begun = false;

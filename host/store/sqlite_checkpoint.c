@@ -1,10 +1,11 @@
-/* sqlite_checkpoint.c - moves the write-ahead log into the database file without holding up the loop or, for long, the writer. */
+/* sqlite_checkpoint.c - moves the write-ahead log into the database file without holding up the loop or, for long, the
+ * writer. */
 #include "base/log.h"
 #include "store/sqlite.h"
 
-/* Most of the log is copied on a side thread over a connection of its own, beside readers and the writer. Under steady load
- * that never reaches the log's end, and the log would grow for ever; so the small rest is copied by the writer's thread between
- * two batches. A query that reads an old state can still hold it up; then the next one goes on. */
+/* Most of the log is copied on a side thread over a connection of its own, beside readers and the writer. Under steady
+ * load that never reaches the log's end, and the log would grow for ever; so the small rest is copied by the writer's
+ * thread between two batches. A query that reads an old state can still hold it up; then the next one goes on. */
 static struct {
     struct job side, rest;
     struct connection conn;
@@ -16,7 +17,8 @@ static struct {
 static void copy(struct connection *k)
 {
     checkpoint.log = checkpoint.copied = 0;
-    checkpoint.rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &checkpoint.log, &checkpoint.copied);
+    checkpoint.rc = sqlite3_wal_checkpoint_v2(k->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &checkpoint.log,
+                                              &checkpoint.copied);
     if (checkpoint.rc) snprintf(checkpoint.why, sizeof checkpoint.why, "%s", sqlite3_errmsg(k->db));
 }
 
@@ -24,7 +26,8 @@ static void side_run(struct job *j, int thread)
 {
     (void)j;
     (void)thread;
-    checkpoint.rc = checkpoint.conn.db ? SQLITE_OK : sqlite_connect(&checkpoint.conn, false, checkpoint.why, sizeof checkpoint.why);
+    checkpoint.rc = checkpoint.conn.db ? SQLITE_OK
+                                       : sqlite_connect(&checkpoint.conn, false, checkpoint.why, sizeof checkpoint.why);
     if (!checkpoint.rc) copy(&checkpoint.conn);
 }
 

@@ -39,11 +39,13 @@ static void query_run(struct job *j, int thread)
 static void query_done(struct job *j) { call_wake(((struct query *)j)->c, SL_OK); }
 static void query_abandon(void *q) { atomic_store(&((struct query *)q)->stop, true); }
 
-/* The thread builds the rows in the call's arena and reads the caller's arguments, so even when the wait is cut short the fiber
- * stays until the thread has let go, which `stop` makes soon. */
+/* The thread builds the rows in the call's arena and reads the caller's arguments, so even when the wait is cut short
+ * the fiber stays until the thread has let go, which `stop` makes soon. */
 static sl_err read_aside(call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out)
 {
-    struct query q = { .job = { .run = query_run, .done = query_done }, .c = c, .s = s, .args = args, .n = n, .out = out };
+    struct query q = {
+        .job = { .run = query_run, .done = query_done }, .c = c, .s = s, .args = args, .n = n, .out = out
+    };
     q.deadline = sqlite_deadline(c);
     sqlite.reading++;
     crew_push(CREW_SIDE, &q.job);
@@ -51,7 +53,9 @@ static sl_err read_aside(call *c, struct statement *s, const sl_value *args, siz
     if (cut) call_wait(c, NULL, NULL);
     s->slowest_us = q.us;
     sqlite.reading--;
-    if (cut) return store_fail(c, cut, cut == SL_ETIME ? "the query ran past the call's deadline" : "the call was cancelled");
+    if (cut)
+        return store_fail(c, cut,
+                          cut == SL_ETIME ? "the query ran past the call's deadline" : "the call was cancelled");
     return q.e;
 }
 

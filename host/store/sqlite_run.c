@@ -4,7 +4,8 @@
 #include "store/sqlite.h"
 #include <stdlib.h>
 
-/* The engine's note about a statement: its prepared form on each connection, touched only by that connection's thread. */
+/* The engine's note about a statement: its prepared form on each connection, touched only by that connection's thread.
+ */
 struct note {
     sqlite3_stmt *prepared[CONNECTIONS];
 };
@@ -24,20 +25,38 @@ void sqlite_forget(struct statement *s)
 sl_err sqlite_code(int rc)
 {
     switch (rc) {
-    case SQLITE_OK: case SQLITE_ROW: case SQLITE_DONE: return SL_OK;
-    case SQLITE_CONSTRAINT_UNIQUE: case SQLITE_CONSTRAINT_PRIMARYKEY: case SQLITE_CONSTRAINT_ROWID: return SL_ECONFLICT;
-    case SQLITE_CONSTRAINT_FOREIGNKEY: return SL_ENOENT;
-    default: break;
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return SL_OK;
+    case SQLITE_CONSTRAINT_UNIQUE:
+    case SQLITE_CONSTRAINT_PRIMARYKEY:
+    case SQLITE_CONSTRAINT_ROWID:
+        return SL_ECONFLICT;
+    case SQLITE_CONSTRAINT_FOREIGNKEY:
+        return SL_ENOENT;
+    default:
+        break;
     }
     switch (rc & 0xff) {
-    case SQLITE_ERROR: case SQLITE_CONSTRAINT: case SQLITE_MISMATCH: case SQLITE_RANGE:
+    case SQLITE_ERROR:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_RANGE:
     case SQLITE_SCHEMA: /* a statement that does not fit the schema, found out on the second try */
         return SL_EINVAL;
-    case SQLITE_TOOBIG: return SL_ETOOBIG;
-    case SQLITE_AUTH: case SQLITE_PERM: return SL_EDENIED;
-    case SQLITE_INTERRUPT: return SL_ETIME;
-    case SQLITE_MISUSE: case SQLITE_INTERNAL: return SL_EINTERNAL;
-    default: return SL_EUNAVAIL; /* FULL, IOERR, CANTOPEN, READONLY, BUSY, LOCKED, NOMEM, CORRUPT, NOTADB, PROTOCOL, ... */
+    case SQLITE_TOOBIG:
+        return SL_ETOOBIG;
+    case SQLITE_AUTH:
+    case SQLITE_PERM:
+        return SL_EDENIED;
+    case SQLITE_INTERRUPT:
+        return SL_ETIME;
+    case SQLITE_MISUSE:
+    case SQLITE_INTERNAL:
+        return SL_EINTERNAL;
+    default:
+        return SL_EUNAVAIL; /* FULL, IOERR, CANTOPEN, READONLY, BUSY, LOCKED, NOMEM, CORRUPT, NOTADB, PROTOCOL, ... */
     }
 }
 
@@ -118,15 +137,21 @@ static sl_err prepare(struct connection *k, call *c, struct statement *s, sqlite
 static int bind_one(sqlite3_stmt *st, int slot, const sl_value *v)
 {
     switch (v->type) {
-    case SL_INT: return sqlite3_bind_int64(st, slot, v->i);
-    case SL_REAL: return sqlite3_bind_double(st, slot, v->d);
-    case SL_TEXT: return v->s.p ? sqlite3_bind_text64(st, slot, v->s.p, v->s.n, SQLITE_STATIC, SQLITE_UTF8) : SQLITE_OK;
-    case SL_BLOB: return v->s.p ? sqlite3_bind_blob64(st, slot, v->s.n ? v->s.p : "", v->s.n, SQLITE_STATIC) : SQLITE_OK;
-    default: return SQLITE_OK; /* unbound is NULL */
+    case SL_INT:
+        return sqlite3_bind_int64(st, slot, v->i);
+    case SL_REAL:
+        return sqlite3_bind_double(st, slot, v->d);
+    case SL_TEXT:
+        return v->s.p ? sqlite3_bind_text64(st, slot, v->s.p, v->s.n, SQLITE_STATIC, SQLITE_UTF8) : SQLITE_OK;
+    case SL_BLOB:
+        return v->s.p ? sqlite3_bind_blob64(st, slot, v->s.n ? v->s.p : "", v->s.n, SQLITE_STATIC) : SQLITE_OK;
+    default:
+        return SQLITE_OK; /* unbound is NULL */
     }
 }
 
-/* To SQLite `$2` is a name, and names get slots in the order in which they appear: so the slot's name tells the value. */
+/* To SQLite `$2` is a name, and names get slots in the order in which they appear: so the slot's name tells the value.
+ */
 static sl_err bind_all(struct connection *k, call *c, sqlite3_stmt *st, const sl_value *args, size_t n)
 {
     int slots = sqlite3_bind_parameter_count(st);
@@ -136,14 +161,18 @@ static sl_err bind_all(struct connection *k, call *c, sqlite3_stmt *st, const sl
         size_t number = 0;
         const char *p = name ? name + 1 : "";
         if (!name || *name != '$') return store_fail(c, SL_EINVAL, "parameters are written $1, $2, ...");
-        for (; *p >= '0' && *p <= '9' && number < 10000; p++) number = number * 10 + (size_t)(*p - '0');
-        if (*p) return store_fail(c, SL_EINVAL, "parameter %.40s is not $ and a number; casts are written cast($1 as type)", name);
+        for (; *p >= '0' && *p <= '9' && number < 10000; p++)
+            number = number * 10 + (size_t)(*p - '0');
+        if (*p)
+            return store_fail(c, SL_EINVAL, "parameter %.40s is not $ and a number; casts are written cast($1 as type)",
+                              name);
         if (number < 1 || number > n)
             return store_fail(c, SL_EINVAL, "the statement has a parameter %.40s but %zu values came with it", name, n);
         if (bind_one(st, slot, &args[number - 1])) return fail(k, c);
         if (number > highest) highest = number;
     }
-    if (highest < n) return store_fail(c, SL_EINVAL, "%zu values came, but the statement's last parameter is $%zu", n, highest);
+    if (highest < n)
+        return store_fail(c, SL_EINVAL, "%zu values came, but the statement's last parameter is $%zu", n, highest);
     return SL_OK;
 }
 
@@ -168,7 +197,8 @@ static void cell(struct rows_builder *b, sqlite3_stmt *st, int col, sl_value *v)
         v->s.p = sqlite3_column_blob(st, col);
         v->s = rows_bytes(b, v->s.p, (size_t)sqlite3_column_bytes(st, col));
         break;
-    default: break; /* zeroed is SL_NULL */
+    default:
+        break; /* zeroed is SL_NULL */
     }
 }
 
@@ -179,10 +209,12 @@ static sl_err step(struct connection *k, call *c, sqlite3_stmt *st, const sl_row
     int rc = sqlite3_step(st); /* first: a changed schema may change the columns */
     int cols = sqlite3_column_count(st);
     rows_start(&b, c, (uint32_t)cols);
-    for (int i = 0; i < cols; i++) rows_name(&b, (uint32_t)i, sl_cstr(sqlite3_column_name(st, i)));
+    for (int i = 0; i < cols; i++)
+        rows_name(&b, (uint32_t)i, sl_cstr(sqlite3_column_name(st, i)));
     for (; rc == SQLITE_ROW; rc = sqlite3_step(st)) {
         sl_value *cells = rows_next(&b);
-        for (int i = 0; cells && i < cols; i++) cell(&b, st, i, &cells[i]);
+        for (int i = 0; cells && i < cols; i++)
+            cell(&b, st, i, &cells[i]);
         if (b.failed) return b.failed;
     }
     if (rc != SQLITE_DONE) return fail(k, c);
@@ -192,7 +224,8 @@ static sl_err step(struct connection *k, call *c, sqlite3_stmt *st, const sl_row
     return SL_OK;
 }
 
-static sl_err run(struct connection *k, call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out)
+static sl_err run(struct connection *k, call *c, struct statement *s, const sl_value *args, size_t n,
+                  const sl_rows **out)
 {
     sqlite3_stmt *st;
     sl_err e = prepare(k, c, s, &st);
@@ -208,7 +241,8 @@ static sl_err run(struct connection *k, call *c, struct statement *s, const sl_v
     return e;
 }
 
-sl_err sqlite_run(struct connection *k, call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out)
+sl_err sqlite_run(struct connection *k, call *c, struct statement *s, const sl_value *args, size_t n,
+                  const sl_rows **out)
 {
     k->over = false;
     sl_err e = run(k, c, s, args, n, out);

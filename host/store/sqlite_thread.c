@@ -1,4 +1,5 @@
-/* sqlite_thread.c - the SQLite engine's own threads: one that commits, two for long queries; done jobs come back to the loop. */
+/* sqlite_thread.c - the SQLite engine's own threads: one that commits, two for long queries; done jobs come back to the
+ * loop. */
 #include "loop/loop.h"
 #include "store/sqlite.h"
 #include <stdlib.h>
@@ -14,7 +15,13 @@ struct crew_state {
     uv_thread_t thread[SIDE_THREADS];
 };
 static struct crew_state crew[CREWS];
-static struct { uv_mutex_t lock; struct job *head, **tail; uv_async_t wake; unsigned under_way; bool open; } done;
+static struct {
+    uv_mutex_t lock;
+    struct job *head, **tail;
+    uv_async_t wake;
+    unsigned under_way;
+    bool open;
+} done;
 
 static void append(struct job ***tail, struct job *j)
 {
@@ -26,7 +33,8 @@ static void append(struct job ***tail, struct job *j)
 static struct job *next_job(struct crew_state *w)
 {
     uv_mutex_lock(&w->lock);
-    while (!w->head && !w->stop) uv_cond_wait(&w->work, &w->lock);
+    while (!w->head && !w->stop)
+        uv_cond_wait(&w->work, &w->lock);
     struct job *j = w->head;
     if (j && !(w->head = j->next)) w->tail = &w->head;
     uv_mutex_unlock(&w->lock);
@@ -102,7 +110,8 @@ sl_err crews_start(void)
     if (uv_mutex_init(&done.lock)) abort();
     for (int i = 0; i < CREWS; i++)
         if (uv_mutex_init(&crew[i].lock) || uv_cond_init(&crew[i].work)) abort();
-    return start_one(&crew[CREW_WRITER], 1, writer) && start_one(&crew[CREW_SIDE], SIDE_THREADS, side) ? SL_OK : SL_EUNAVAIL;
+    return start_one(&crew[CREW_WRITER], 1, writer) && start_one(&crew[CREW_SIDE], SIDE_THREADS, side) ? SL_OK
+                                                                                                       : SL_EUNAVAIL;
 }
 
 void crews_stop(call *c)
@@ -113,11 +122,13 @@ void crews_stop(call *c)
         crew[i].stop = true;
         uv_cond_broadcast(&crew[i].work);
         uv_mutex_unlock(&crew[i].lock);
-        while (crew[i].threads) uv_thread_join(&crew[i].thread[--crew[i].threads]);
+        while (crew[i].threads)
+            uv_thread_join(&crew[i].thread[--crew[i].threads]);
         uv_cond_destroy(&crew[i].work);
     }
     take_done();
-    for (int i = 0; i < CREWS; i++) uv_mutex_destroy(&crew[i].lock);
+    for (int i = 0; i < CREWS; i++)
+        uv_mutex_destroy(&crew[i].lock);
     uv_mutex_destroy(&done.lock);
     sqlite_close_handle(c, (uv_handle_t *)&done.wake);
     done.open = false;

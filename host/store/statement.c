@@ -4,15 +4,21 @@
 #include <stdlib.h>
 
 enum { SLOTS = STATEMENTS_MAX * 2 };
-struct entry { sl_str key; uint64_t hash; struct statement statement; };
+struct entry {
+    sl_str key;
+    uint64_t hash;
+    struct statement statement;
+};
 
-static struct { struct entry **slots; size_t n; uint64_t last_id; const struct sql_names *names; } cache;
+static struct {
+    struct entry **slots;
+    size_t n;
+    uint64_t last_id;
+    const struct sql_names *names;
+} cache;
 
 static const struct sql_names sqlite_names[] = {
-    { "blob", "blob" },
-    { "serial", "integer primary key autoincrement" },
-    { "now", "sl_now()" },
-    { "skip_locked", "" },
+    { "blob", "blob" }, { "serial", "integer primary key autoincrement" }, { "now", "sl_now()" }, { "skip_locked", "" },
     { NULL, NULL },
 };
 static const struct sql_names postgres_names[] = {
@@ -77,7 +83,8 @@ static sl_err add(call *c, sl_str sql, uint64_t hash, struct entry **slot, struc
 
 sl_err statement_get(call *c, sl_str sql, struct statement **out)
 {
-    if (sql.n > STATEMENT_BYTES) return store_fail(c, SL_ETOOBIG, "the statement is longer than %d bytes", STATEMENT_BYTES);
+    if (sql.n > STATEMENT_BYTES)
+        return store_fail(c, SL_ETOOBIG, "the statement is longer than %d bytes", STATEMENT_BYTES);
     if (!cache.slots && !(cache.slots = calloc(SLOTS, sizeof *cache.slots))) abort();
     uint64_t hash = str_hash(sql);
     size_t i = hash % SLOTS;

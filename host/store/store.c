@@ -1,11 +1,18 @@
-/* store.c - the one store of the process: picks the engine by DSN, and all that transactions have in common on every engine. */
+/* store.c - the one store of the process: picks the engine by DSN, and all that transactions have in common on every
+ * engine. */
 #include "store/statement.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ARGS_MAX = 1000, DEFERRED_MAX = 10000, ROWS_DEFAULT = 10000, BYTES_DEFAULT = 16 << 20, CONNECT_DEFAULT_MS = 5000 };
+enum {
+    ARGS_MAX = 1000,
+    DEFERRED_MAX = 10000,
+    ROWS_DEFAULT = 10000,
+    BYTES_DEFAULT = 16 << 20,
+    CONNECT_DEFAULT_MS = 5000
+};
 
 static struct {
     const struct backend *backend; /* NULL until opened */
@@ -30,7 +37,8 @@ const char *store_engine_name(void)
     return names[store.engine];
 }
 
-/* The call's note of its transaction; it also keeps the last error, so it stays attached when the transaction has ended. */
+/* The call's note of its transaction; it also keeps the last error, so it stays attached when the transaction has
+ * ended. */
 static struct tx *note_of(call *c)
 {
     if (!c->tx) {
@@ -59,9 +67,11 @@ static enum store_engine engine_of(sl_str dsn, char *why, size_t why_size)
     if (str_starts(dsn, "postgres://") || str_starts(dsn, "postgresql://")) return STORE_POSTGRES;
     /* Only the scheme is named: what follows may hold a password. */
     size_t scheme = 0;
-    while (scheme < dsn.n && scheme < 20 && dsn.p[scheme] != ':') scheme++;
-    snprintf(why, why_size, "database.dsn: \"%.*s...\" is neither empty (memory) nor sqlite:PATH nor postgres://...", (int)scheme, dsn.p);
-    return (enum store_engine)-1;
+    while (scheme < dsn.n && scheme < 20 && dsn.p[scheme] != ':')
+        scheme++;
+    snprintf(why, why_size, "database.dsn: \"%.*s...\" is neither empty (memory) nor sqlite:PATH nor postgres://...",
+             (int)scheme, dsn.p);
+    return (enum store_engine) - 1;
 }
 
 static void forget(void)
@@ -93,8 +103,10 @@ sl_err store_open(call *c, const struct store_config *cfg, char *why, size_t why
     store.queries = store.errors = store.commits = store.rollbacks = 0;
     statements_engine(engine);
     sl_err e = store.backend->open(c, &store.cfg, why, why_size);
-    if (e) forget();
-    else store.up = true;
+    if (e)
+        forget();
+    else
+        store.up = true;
     return e;
 }
 
@@ -128,11 +140,12 @@ static sl_err check_args(call *c, const sl_value *args, size_t n)
     for (size_t i = 0; i < n; i++) {
         const sl_value *v = &args[i];
         if (v->type > SL_BLOB) return store_fail(c, SL_EINVAL, "parameter $%zu has no known type", i + 1);
-        if (v->type == SL_REAL && isnan(v->d)) return store_fail(c, SL_EINVAL, "parameter $%zu is not a number (NaN)", i + 1);
+        if (v->type == SL_REAL && isnan(v->d))
+            return store_fail(c, SL_EINVAL, "parameter $%zu is not a number (NaN)", i + 1);
         if (v->type != SL_TEXT && v->type != SL_BLOB) continue;
         if (v->s.n > store.cfg.max_bytes)
-            return store_fail(c, SL_ETOOBIG, "parameter $%zu is larger than %zu bytes (database.max_result_bytes)", i + 1,
-                              store.cfg.max_bytes);
+            return store_fail(c, SL_ETOOBIG, "parameter $%zu is larger than %zu bytes (database.max_result_bytes)",
+                              i + 1, store.cfg.max_bytes);
         if (v->type == SL_TEXT && v->s.n && (memchr(v->s.p, 0, v->s.n) || !str_is_utf8(v->s)))
             return store_fail(c, SL_EINVAL, "parameter $%zu is not UTF-8 text without NUL", i + 1);
     }
@@ -142,8 +155,7 @@ static sl_err check_args(call *c, const sl_value *args, size_t n)
 static sl_err usable(call *c)
 {
     if (!store.up) return store_fail(c, SL_EUNAVAIL, "the store is closed");
-    if (c->tx && c->tx->open && c->tx->broken)
-        return SL_ESTATE; /* store_error keeps the sentence of what broke it */
+    if (c->tx && c->tx->open && c->tx->broken) return SL_ESTATE; /* store_error keeps the sentence of what broke it */
     return SL_OK;
 }
 
@@ -221,7 +233,8 @@ sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t 
     sl_err e = prepare(c, sql, args, n, &s);
     if (!e && s->reads) e = store_fail(c, SL_EINVAL, "a query cannot be deferred: its rows would go nowhere");
     if (!e && t->n_deferred >= DEFERRED_MAX)
-        e = store_fail(c, SL_ETOOBIG, "more than %d events, jobs and other deferred writes in one transaction", DEFERRED_MAX);
+        e = store_fail(c, SL_ETOOBIG, "more than %d events, jobs and other deferred writes in one transaction",
+                       DEFERRED_MAX);
     if (e) return finish(c, e);
     struct deferred *d = arena_alloc(c->arena, sizeof *d);
     *d = (struct deferred){ .statement = s, .args = copy_args(c->arena, args, n), .n = n, .changes = changes };
@@ -236,7 +249,8 @@ void store_after_commit(call *c, void (*fn)(void *arg), void *arg)
     struct tx *t = note_of(c);
     struct after *a = arena_alloc(c->arena, sizeof *a), **end = &t->after;
     *a = (struct after){ .fn = fn, .arg = arg };
-    while (*end) end = &(*end)->next;
+    while (*end)
+        end = &(*end)->next;
     *end = a;
 }
 
@@ -245,7 +259,8 @@ void store_after_commit(call *c, void (*fn)(void *arg), void *arg)
 static struct after *end_transaction(struct tx *t)
 {
     struct after *after = t->after;
-    for (struct deferred *d = t->deferred; d; d = d->next) done_with(d->statement);
+    for (struct deferred *d = t->deferred; d; d = d->next)
+        done_with(d->statement);
     t->open = t->broken = false;
     t->statements = 0;
     t->deferred = NULL;
@@ -271,13 +286,16 @@ sl_err store_commit(call *c)
         if (!t->open) t->retry = false;
         e = store.up ? store.backend->commit(c) : store_fail(c, SL_EUNAVAIL, "the store is closed");
         if (e && t->open && store.backend) store.backend->rollback(c);
-        if (e) store.errors++, store.rollbacks++;
-        else store.commits++;
+        if (e)
+            store.errors++, store.rollbacks++;
+        else
+            store.commits++;
     }
     struct after *after = end_transaction(t);
     if (e) return e;
     t->retry = false;
-    for (; after; after = after->next) after->fn(after->arg);
+    for (; after; after = after->next)
+        after->fn(after->arg);
     return SL_OK;
 }
 

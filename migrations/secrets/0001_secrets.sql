@@ -31,3 +31,14 @@ create table secret_versions (
     unique (secret_id, version)
 );
 create index secret_versions_key on secret_versions (key_id, id);
+
+-- The one rewrap that counts: a later start gets a higher run, and jobs of an earlier one stop.
+create table secret_rewrap (
+    id text primary key,
+    run bigint not null,
+    active bigint not null,
+    done bigint not null,
+    started_at bigint,
+    finished_at bigint
+);
+insert into secret_rewrap (id, run, active, done) values ('rewrap', 0, 0, 0);

@@ -3,7 +3,7 @@
 #include "rfc3339.h"
 
 /* A run of the job ends after this much, so that its memory stays small; the store itself says what is left. */
-enum { BATCH = 20, RUN_ROWS = 1000, RUN_BYTES = 4 << 20 };
+enum { RUN_ROWS = 1000, RUN_BYTES = 4 << 20 };
 
 static sl_str current_key(sl_call *c) { return c->host->crypto->key_id(c, sl_lit(NULL, 0)); }
 
@@ -38,7 +38,7 @@ static sl_err write_keys(sl_call *c, sl_json *j, int64_t *remaining)
 
 static sl_err reply_keys(sl_call *c, int32_t status)
 {
-    const sl_rows *rows;
+    const sl_rows *rows, *state;
     int64_t remaining;
     sl_json j = sl_json_start(c);
     sl_json_open(&j, NULL, '{');
@@ -46,10 +46,15 @@ static sl_err reply_keys(sl_call *c, int32_t status)
     if (e) return e;
     e = sl_query(c, &rows, "select count(*) as n from secret_versions where destroyed_at is null and skipped_for = $1",
                  current_key(c));
+    if (!e) e = sl_query(c, &state, "select * from secret_rewrap where id = 'rewrap'");
     if (e) return e;
     sl_json_text(&j, "current", current_key(c));
     sl_json_int(&j, "remaining", remaining);
     sl_json_int(&j, "unreadable", sl_cell_int(rows, 0, "n"));
+    sl_json_bool(&j, "running", sl_cell_int(state, 0, "active") != 0);
+    sl_json_int(&j, "rewrapped", sl_cell_int(state, 0, "done"));
+    sl_json_text(&j, "started_at", sl_time_text(c, sl_cell_int(state, 0, "started_at")));
+    sl_json_text(&j, "finished_at", sl_time_text(c, sl_cell_int(state, 0, "finished_at")));
     sl_json_close(&j, '}');
     return sl_reply_json(c, status, sl_json_end(&j));
 }
@@ -60,21 +65,26 @@ sl_err keys_report(void *self, sl_call *c)
     return reply_keys(c, 200);
 }
 
-/* One job at a time has the key; what was skipped before is tried again, since the operator may have brought a key back. */
+static sl_err enqueue_part(sl_call *c, int64_t run, int64_t part)
+{
+    sl_str key = sl_format(c, "%lld.%lld", (long long)run, (long long)part);
+    sl_str json = sl_format(c, "{\"run\":%lld,\"part\":%lld}", (long long)run, (long long)part);
+    return sl_given(key) && sl_given(json) ? sl_enqueue(c, "secrets.rewrap", key, json, 0) : SL_ETOOBIG;
+}
+
+/* What was skipped before is tried again, since the operator may have brought a key back. */
 sl_err rewrap_start(void *self, sl_call *c)
 {
     const sl_rows *rows;
-    sl_job job;
     (void)self;
-    sl_err e = sl_query(c, &rows, "update secret_versions set skipped_for = null where skipped_for is not null");
+    sl_err e = sl_query(c, &rows,
+                        "update secret_rewrap set run = run + 1, active = 1, done = 0, started_at = $1, finished_at = null "
+                        "where id = 'rewrap' returning run",
+                        sl_now(c));
     if (e) return e;
-    memset(&job, 0, sizeof job);
-    job.size = (uint32_t)sizeof job;
-    job.kind = SL("secrets.rewrap");
-    job.key = SL("all");
-    job.json = SL("{}");
-    job.attempts = 1000000; /* each run is one attempt and does a part */
-    e = c->host->jobs->enqueue(c, &job);
+    int64_t run = sl_cell_int(rows, 0, "run");
+    e = sl_query(c, &rows, "update secret_versions set skipped_for = null where skipped_for is not null");
+    if (!e) e = enqueue_part(c, run, 0);
     return e ? e : reply_keys(c, 202);
 }
 
@@ -101,30 +111,42 @@ static sl_err rewrap_one(sl_call *c, const sl_rows *rows, uint32_t i, sl_str cur
                     sl_blob(moved), current, id, sl_cell_text(rows, i, "key_id"));
 }
 
+/* [S] One batch, committed. *n: values looked at; 0 = nothing is left. */
+static sl_err rewrap_batch(sl_call *c, int64_t run, sl_str current, uint32_t *n, size_t *bytes)
+{
+    const sl_rows *rows, *state;
+    sl_err e = sl_query(c, &rows,
+                        "select v.id, v.tenant, v.account_id, s.name, v.version, v.sealed, v.key_id "
+                        "from secret_versions v join secrets s on s.id = v.secret_id "
+                        "where v.key_id <> $1 and v.destroyed_at is null and coalesce(v.skipped_for, '') <> $1 "
+                        "order by v.id limit 20",
+                        current);
+    if (e) return e;
+    *n = rows->rows;
+    e = sl_query(c, &state,
+                 "update secret_rewrap set done = done + $1, active = $2, finished_at = $3 where id = 'rewrap' and run = $4 "
+                 "returning run",
+                 (int64_t)*n, (int64_t)(*n > 0), *n ? sl_text(sl_lit(NULL, 0)) : sl_int(sl_now(c)), run);
+    if (!e && state->rows == 0) *n = 0; /* another start took over */
+    for (uint32_t i = 0; !e && i < *n; i++) {
+        *bytes += 2 * sl_cell_text(rows, i, "sealed").n;
+        e = rewrap_one(c, rows, i, current);
+    }
+    return e ? e : sl_commit(c);
+}
+
 sl_err rewrap_run(void *self, sl_call *c)
 {
-    const sl_rows *rows;
+    int64_t run = sl_to_int(sl_body(c, "run"), 0), part = sl_to_int(sl_body(c, "part"), 0);
     sl_str current = current_key(c);
     size_t bytes = 0;
+    uint32_t n = 1;
     (void)self;
-    for (unsigned n = 0; n < RUN_ROWS && bytes < RUN_BYTES; n += BATCH) {
-        sl_err e = sl_query(c, &rows,
-                            "select v.id, v.tenant, v.account_id, s.name, v.version, v.sealed, v.key_id "
-                            "from secret_versions v join secrets s on s.id = v.secret_id "
-                            "where v.key_id <> $1 and v.destroyed_at is null and coalesce(v.skipped_for, '') <> $1 "
-                            "order by v.id limit 20",
-                            current);
-        if (e) return e;
-        if (rows->rows == 0) return SL_OK;
-        for (uint32_t i = 0; i < rows->rows; i++) {
-            bytes += 2 * sl_cell_text(rows, i, "sealed").n;
-            e = rewrap_one(c, rows, i, current);
-            if (e) return e;
-        }
-        e = sl_commit(c);
-        if (e) return e;
+    for (unsigned done = 0; done < RUN_ROWS && bytes < RUN_BYTES; done += n) {
+        sl_err e = rewrap_batch(c, run, current, &n, &bytes);
+        if (e || n == 0) return e;
     }
-    return c->host->jobs->retry(c, 10, SL("more values remain"));
+    return enqueue_part(c, run, part + 1);
 }
 
 sl_err purge(void *self, sl_call *c)

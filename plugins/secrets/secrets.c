@@ -44,6 +44,10 @@
     SL_OBJECT(SL_REQUIRED("current", "\"type\":\"string\"", "The key that wraps new values."),                    \
               SL_REQUIRED("remaining", "\"type\":\"integer\"", "Values still under another key."),                \
               SL_REQUIRED("unreadable", "\"type\":\"integer\"", "Of these, values whose key is not configured."), \
+              SL_REQUIRED("running", SL_BOOLEAN, "A rewrap is at work."),                                         \
+              SL_REQUIRED("rewrapped", "\"type\":\"integer\"", "Values that the last rewrap has looked at."),     \
+              SL_REQUIRED("started_at", SL_TIME, "When the last rewrap began."),                                  \
+              SL_REQUIRED("finished_at", SL_TIME, "When it ended."),                                              \
               SL_REQUIRED("keys", "\"type\":\"array\",\"items\":" KEY, "Every key in use."))
 #define DELETED SL_OBJECT(SL_OPTIONAL("deleted", SL_BOOLEAN SL_DEFAULT("false"), "Also what was deleted."))
 #define WHICH_VERSION                                                                                             \
@@ -234,4 +238,4 @@ static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 }, { "s
 
 SL_PLUGIN("secrets", "1.0.0", .doc = "Secrets of accounts, sealed, versioned and shared with plugins by name.",
           SL_ENTRIES(entries), SL_METRICS(metrics), SL_NEEDS(needs), .config = CONFIG,
-          .grants = "store:accounts store:secrets store:secret_versions");
+          .grants = "store:accounts store:secrets store:secret_*");

@@ -1,5 +1,5 @@
-/* bench_store.c - durable single-row transactions a second with 64 calls at a time through the store, beside plain sqlite3.
- * Not part of the build:  make build/libhost.a && tests/bench/bench_store.sh [rounds [seconds]] */
+/* bench_store.c - durable single-row transactions a second with 64 calls at a time through the store, beside plain
+ * sqlite3. Not part of the build:  make build/libhost.a && tests/bench/bench_store.sh [rounds [seconds]] */
 #include "base/clock.h"
 #include "loop/loop.h"
 #include "store/store.h"
@@ -8,9 +8,11 @@
 #include <stdlib.h>
 
 enum { CALLS = 64 };
-static const char insert[] = "insert into rows (id, tenant, body, created_at) values ($1, 'default', $2, $3) returning *";
-static const char table[] = "create table if not exists rows (id text primary key, tenant text not null, body text not null, "
-                            "created_at bigint not null)";
+static const char insert[] =
+    "insert into rows (id, tenant, body, created_at) values ($1, 'default', $2, $3) returning *";
+static const char table[] =
+    "create table if not exists rows (id text primary key, tenant text not null, body text not null, "
+    "created_at bigint not null)";
 static const char body[] = "some body text of about sixty bytes, as a row would hold it";
 static int64_t until;
 static long done, failed;
@@ -43,7 +45,11 @@ static void request(call *c)
     if (--running == 0) call_wake(starter, SL_OK);
 }
 
-static struct { const char *dsn; double seconds, rate; struct store_stats stats; } run;
+static struct {
+    const char *dsn;
+    double seconds, rate;
+    struct store_stats stats;
+} run;
 static void through_store(call *c)
 {
     char why[300];
@@ -59,7 +65,8 @@ static void through_store(call *c)
     running = CALLS;
     int64_t start = clock_monotonic();
     until = start + (int64_t)(run.seconds * 1e9);
-    for (int i = 0; i < CALLS; i++) call_start(0, 10000, NULL, NULL, request);
+    for (int i = 0; i < CALLS; i++)
+        call_start(0, 10000, NULL, NULL, request);
     call_wait(c, NULL, NULL);
     run.rate = (double)done / ((double)(clock_monotonic() - start) / 1e9);
     run.stats = store_stats();
@@ -86,7 +93,8 @@ static double plain(const char *path, double seconds)
         sqlite3_bind_int64(st, 3, clock_now());
         sqlite3_step(begin);
         sqlite3_reset(begin);
-        while (sqlite3_step(st) == SQLITE_ROW) {}
+        while (sqlite3_step(st) == SQLITE_ROW) {
+        }
         if (sqlite3_reset(st)) exit(1);
         if (sqlite3_step(commit) != SQLITE_DONE) exit(1);
         sqlite3_reset(commit);

@@ -1,4 +1,5 @@
-/* store_unit.h - runs a store test as a call on the real loop, with other calls beside it, on a database in a directory of its own. */
+/* store_unit.h - runs a store test as a call on the real loop, with other calls beside it, on a database in a directory
+ * of its own. */
 #ifndef STORE_UNIT_H
 #define STORE_UNIT_H
 #include "base/clock.h"
@@ -10,12 +11,12 @@
 
 /* Fibers check with CHECK: cmocka's own assertions leave by longjmp, which cannot cross to another stack. */
 static int unit_failures;
-#define CHECK(condition)                                                                                           \
-    do {                                                                                                           \
-        if (!(condition)) {                                                                                        \
-            unit_failures++;                                                                                       \
-            print_error("%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-        }                                                                                                          \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            unit_failures++;                                                                                           \
+            print_error("%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                \
+        }                                                                                                              \
     } while (0)
 
 static char unit_dir[64], unit_path[96], unit_dsn[128];
@@ -34,7 +35,10 @@ static inline sl_err unit_open(call *c, const char *dsn)
 }
 
 /* Another call beside this one; its context is `arg`. */
-struct unit_work { void (*fn)(call *c, void *arg); void *arg; };
+struct unit_work {
+    void (*fn)(call *c, void *arg);
+    void *arg;
+};
 static inline void unit_init(call *c, void *arg) { c->context = arg; }
 static inline void unit_run(call *c)
 {
@@ -103,10 +107,10 @@ static inline int64_t n_array(call *c, const sl_value *v, uint32_t n)
     }
     return r->rows ? r->cells[0].i : -999;
 }
-#define GOOD(c, ...)                                                                                                \
-    do {                                                                                                           \
-        sl_err good_ = Q(c, __VA_ARGS__);                                                                           \
-        if (good_) print_error("%d %s\n", good_, store_error(c));                                                   \
-        CHECK(good_ == SL_OK);                                                                                      \
+#define GOOD(c, ...)                                                                                                   \
+    do {                                                                                                               \
+        sl_err good_ = Q(c, __VA_ARGS__);                                                                              \
+        if (good_) print_error("%d %s\n", good_, store_error(c));                                                      \
+        CHECK(good_ == SL_OK);                                                                                         \
     } while (0)
 #endif

@@ -1,4 +1,5 @@
-/* test_migrate.c - migrations: order, once each, all or nothing, changed and missing files, several processes at a time. */
+/* test_migrate.c - migrations: order, once each, all or nothing, changed and missing files, several processes at a
+ * time. */
 #include "store_unit.h"
 #include <sys/stat.h>
 
@@ -30,7 +31,8 @@ static void start(call *c, const char *dsn)
     unit_open(c, dsn);
     snprintf(dir, sizeof dir, "%s/migrations", unit_dir);
     CHECK(mkdir(dir, 0700) == 0);
-    put("0001_tables.sql", "-- what; this is\ncreate table things (id {{serial}}, name text not null, data {{blob}}, at bigint default ({{now}}));\n"
+    put("0001_tables.sql", "-- what; this is\ncreate table things (id {{serial}}, name text not null, data {{blob}}, "
+                           "at bigint default ({{now}}));\n"
                            "create unique index things_name on things (name);\n");
     put("0002_rows.sql", "insert into things (name) values ('a;b');\n\ninsert into things (name) values ('it''s');");
     put("README.md", "not a migration");
@@ -48,13 +50,20 @@ static void body_once(call *c)
     CHECK(migrate(c, false) == SL_OK && pending == 1);
     CHECK(migrate(c, true) == SL_OK && applied == 1 && pending == 0);
     CHECK(N(c, "select count(*) from things where name = 'c'") == 1);
-    CHECK(N(c, "select count(*) from sl_migrations where module = 'things' and length(checksum) = 64 and applied_at > 0") == 3);
+    CHECK(
+        N(c,
+          "select count(*) from sl_migrations where module = 'things' and length(checksum) = 64 and applied_at > 0") ==
+        3);
     CHECK(!store_in_transaction(c));
     store_close(c);
     unit_open(c, unit_dsn); /* and it is remembered */
     CHECK(migrate(c, true) == SL_OK && applied == 0);
 }
-static void each_file_runs_once_and_in_order(void **state) { (void)state; in_store(body_once); }
+static void each_file_runs_once_and_in_order(void **state)
+{
+    (void)state;
+    in_store(body_once);
+}
 
 static void body_memory(call *c)
 {
@@ -67,7 +76,11 @@ static void body_memory(call *c)
     CHECK(store_migrate(c, &gone, true, NULL, NULL, why, sizeof why) == SL_ECONFLICT);
     CHECK(strstr(why, "0001_tables.sql was applied but the file is missing") != NULL);
 }
-static void a_module_without_a_directory_has_no_migrations(void **state) { (void)state; in_store(body_memory); }
+static void a_module_without_a_directory_has_no_migrations(void **state)
+{
+    (void)state;
+    in_store(body_memory);
+}
 
 static void body_changed(call *c)
 {
@@ -85,7 +98,11 @@ static void body_changed(call *c)
     CHECK(migrate(c, true) == SL_ECONFLICT);
     CHECK(strstr(why, "0002_rows.sql was applied but the file is missing in") != NULL);
 }
-static void a_changed_or_missing_applied_file_is_an_error(void **state) { (void)state; in_store(body_changed); }
+static void a_changed_or_missing_applied_file_is_an_error(void **state)
+{
+    (void)state;
+    in_store(body_changed);
+}
 
 static void body_names(call *c)
 {
@@ -103,12 +120,17 @@ static void body_names(call *c)
     CHECK(migrate(c, true) == SL_EINVAL);
     CHECK(Q(c, "select * from sl_migrations") == SL_EINVAL);
 }
-static void gaps_duplicates_and_odd_names_are_errors(void **state) { (void)state; in_store(body_names); }
+static void gaps_duplicates_and_odd_names_are_errors(void **state)
+{
+    (void)state;
+    in_store(body_names);
+}
 
 static void body_failing(call *c)
 {
     start(c, unit_dsn);
-    put("0003_bad.sql", "create table half (id text);\n\n-- a remark\ninsert into half values ('x');\ninsert into nowhere values (1);\n");
+    put("0003_bad.sql", "create table half (id text);\n\n-- a remark\ninsert into half values ('x');\ninsert into "
+                        "nowhere values (1);\n");
     CHECK(migrate(c, true) == SL_EINVAL && applied == 0);
     CHECK(strstr(why, "0003_bad.sql:5: no such table: nowhere") != NULL);
     CHECK(!store_in_transaction(c));
@@ -124,9 +146,16 @@ static void body_failing(call *c)
     CHECK(migrate(c, true) == SL_ESTATE);
     store_rollback(c);
 }
-static void a_failing_script_undoes_all_and_names_its_line(void **state) { (void)state; in_store(body_failing); }
+static void a_failing_script_undoes_all_and_names_its_line(void **state)
+{
+    (void)state;
+    in_store(body_failing);
+}
 
-struct racer { unsigned applied; sl_err e; };
+struct racer {
+    unsigned applied;
+    sl_err e;
+};
 static void race(call *c, void *arg)
 {
     struct racer *r = arg;
@@ -140,7 +169,8 @@ static void body_race(call *c)
     struct racer r[8] = { { 0 } };
     unsigned total = 0;
     start(c, unit_dsn);
-    for (int i = 0; i < 8; i++) spawn(10000, race, &r[i]);
+    for (int i = 0; i < 8; i++)
+        spawn(10000, race, &r[i]);
     join(c);
     for (int i = 0; i < 8; i++) {
         CHECK(r[i].e == SL_OK);
@@ -149,7 +179,11 @@ static void body_race(call *c)
     CHECK(total == 2);
     CHECK(N(c, "select count(*) from things") == 2);
 }
-static void eight_starts_at_a_time_apply_once(void **state) { (void)state; in_store(body_race); }
+static void eight_starts_at_a_time_apply_once(void **state)
+{
+    (void)state;
+    in_store(body_race);
+}
 
 int main(void)
 {

@@ -1,4 +1,5 @@
-/* test_store_sql.c - telling queries from writes, refusing what is the host's, cutting scripts, filling in placeholders. */
+/* test_store_sql.c - telling queries from writes, refusing what is the host's, cutting scripts, filling in
+ * placeholders. */
 #include "store/sql.h"
 #include "unit.h"
 
@@ -9,16 +10,34 @@ static void queries_are_told_from_writes(void **state)
 {
     (void)state;
     static const char *const reads[] = {
-        "select 1", "  SELECT 1;", "-- delete\nselect 1", "/* insert */ select 'update', \"delete\" from t -- into",
-        "with x as (select 1) select * from x", "values (1)", "(select 1) union (select 2)", "explain select 1",
-        "select substring(a from 1 for 2) from t", "select $$ insert into x $$", "select replace(a, 'x', 'y') from t; ; ",
+        "select 1",
+        "  SELECT 1;",
+        "-- delete\nselect 1",
+        "/* insert */ select 'update', \"delete\" from t -- into",
+        "with x as (select 1) select * from x",
+        "values (1)",
+        "(select 1) union (select 2)",
+        "explain select 1",
+        "select substring(a from 1 for 2) from t",
+        "select $$ insert into x $$",
+        "select replace(a, 'x', 'y') from t; ; ",
         "select updated_at, e'it\\'s delete' from t",
     };
     static const char *const writes[] = {
-        "insert into t values (1)", "\n\tUPDATE t set a = 1", "delete from t", "with x as (select 1) insert into t select * from x",
-        "WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d", "select * from t for update", "select * from t FOR UPDATE skip locked",
-        "select * from t for no key update", "select * from t for share", "select 1 into t", "create table t (a text)",
-        "/**/drop table t", "explain analyze insert into t values (1)", "truncate t",
+        "insert into t values (1)",
+        "\n\tUPDATE t set a = 1",
+        "delete from t",
+        "with x as (select 1) insert into t select * from x",
+        "WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d",
+        "select * from t for update",
+        "select * from t FOR UPDATE skip locked",
+        "select * from t for no key update",
+        "select * from t for share",
+        "select 1 into t",
+        "create table t (a text)",
+        "/**/drop table t",
+        "explain analyze insert into t values (1)",
+        "truncate t",
         "create trigger x after insert on t begin insert into u values (1); delete from v; end;",
     };
     for (size_t i = 0; i < sizeof reads / sizeof *reads; i++)
@@ -30,9 +49,21 @@ static void queries_are_told_from_writes(void **state)
 static void what_is_the_hosts_is_refused(void **state)
 {
     (void)state;
-    static const char *const refused[] = { "pragma journal_mode=off", "/* x */ PRAGMA user_version", "attach 'x' as y", "begin", "COMMIT",
-                                           "rollback", "savepoint a", "vacuum", "set role x", "copy t to '/x'", "lock t", "do $$ x $$",
-                                           "listen x", "call f()", "prepare x as select 1" };
+    static const char *const refused[] = { "pragma journal_mode=off",
+                                           "/* x */ PRAGMA user_version",
+                                           "attach 'x' as y",
+                                           "begin",
+                                           "COMMIT",
+                                           "rollback",
+                                           "savepoint a",
+                                           "vacuum",
+                                           "set role x",
+                                           "copy t to '/x'",
+                                           "lock t",
+                                           "do $$ x $$",
+                                           "listen x",
+                                           "call f()",
+                                           "prepare x as select 1" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (class_of(refused[i]) != SQL_REFUSED) fail_msg("not refused: %s", refused[i]);
     class_of("pragma x");
@@ -42,8 +73,18 @@ static void what_is_the_hosts_is_refused(void **state)
 static void several_statements_and_open_quotes_are_malformed(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", "  -- only a comment", ";", "select 1; select 2", "select 1;/* */ delete from t", "select 'x",
-                                       "select \"x", "select /* x", "select /* a /* b */ 1 */", "select $a", "select $x$ y", "select `a`",
+    static const char *const bad[] = { "",
+                                       "  -- only a comment",
+                                       ";",
+                                       "select 1; select 2",
+                                       "select 1;/* */ delete from t",
+                                       "select 'x",
+                                       "select \"x",
+                                       "select /* x",
+                                       "select /* a /* b */ 1 */",
+                                       "select $a",
+                                       "select $x$ y",
+                                       "select `a`",
                                        "insert into t values ('a'';delete from t" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (class_of(bad[i]) != SQL_MALFORMED) fail_msg("not malformed: %s", bad[i]);
@@ -52,11 +93,17 @@ static void several_statements_and_open_quotes_are_malformed(void **state)
 static void a_script_is_cut_at_its_semicolons_only(void **state)
 {
     (void)state;
-    struct sql_script s = { .text = SL("-- first; comment\ncreate table a (b text default ';');\n\n;insert into a values ('x;''y');\n"
-                                       "create function f() as $body$ begin; end; $body$;\n/* ; */\n"
-                                       "create trigger t after insert on a begin\n delete from b;\n select case when 1 then 2 end;\nend;\n"
-                                       "select 1"), .line = 1 };
-    static const struct { size_t line; const char *text; } want[] = {
+    struct sql_script s = {
+        .text = SL("-- first; comment\ncreate table a (b text default ';');\n\n;insert into a values ('x;''y');\n"
+                   "create function f() as $body$ begin; end; $body$;\n/* ; */\n"
+                   "create trigger t after insert on a begin\n delete from b;\n select case when 1 then 2 end;\nend;\n"
+                   "select 1"),
+        .line = 1
+    };
+    static const struct {
+        size_t line;
+        const char *text;
+    } want[] = {
         { 2, "create table a (b text default ';')" },
         { 4, "insert into a values ('x;''y')" },
         { 5, "create function f() as $body$ begin; end; $body$" },
@@ -85,7 +132,8 @@ static void placeholders_are_filled_in_outside_quotes(void **state)
     static const struct sql_names names[] = { { "now", "NOW()" }, { "none", "" }, { NULL, NULL } };
     buf b;
     buf_init(&b, 1000);
-    assert_true(sql_expand(&b, SL("select {{now}}, '{{now}}', \"{{x}}\" -- {{y}}\n from t {{none}}"), names, why, sizeof why));
+    assert_true(
+        sql_expand(&b, SL("select {{now}}, '{{now}}', \"{{x}}\" -- {{y}}\n from t {{none}}"), names, why, sizeof why));
     static const char want[] = "select NOW(), '{{now}}', \"{{x}}\" -- {{y}}\n from t ";
     assert_int_equal(b.n, sizeof want - 1);
     assert_memory_equal(b.p, want, b.n);

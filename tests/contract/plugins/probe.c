@@ -3,13 +3,17 @@
 #include <service_layer/plugin.h>
 #include <stdlib.h>
 
-struct probe { int started; char greeting[64]; };
+struct probe {
+    int started;
+    char greeting[64];
+};
 
 static const char *code_name(sl_err e)
 {
-    static const char *const names[] = { "SL_OK", "SL_EINVAL", "SL_ENOENT", "SL_EDENIED", "SL_ECONFLICT", "SL_EPRECOND", "SL_ETOOBIG",
-                                         "SL_EBUSY", "SL_ECANCEL", "SL_ETIME", "SL_EUPSTREAM", "SL_EUNAVAIL", "SL_ESTATE",
-                                         "SL_EINTERNAL", "SL_EREPLIED", "SL_EDEAD" };
+    static const char *const names[] = { "SL_OK",        "SL_EINVAL",    "SL_ENOENT",    "SL_EDENIED",
+                                         "SL_ECONFLICT", "SL_EPRECOND",  "SL_ETOOBIG",   "SL_EBUSY",
+                                         "SL_ECANCEL",   "SL_ETIME",     "SL_EUPSTREAM", "SL_EUNAVAIL",
+                                         "SL_ESTATE",    "SL_EINTERNAL", "SL_EREPLIED",  "SL_EDEAD" };
     return e <= 0 && e >= SL_EDEAD ? names[-e] : "?";
 }
 
@@ -31,7 +35,8 @@ static sl_json start(sl_call *c)
 /* ---- sl.core ---- */
 static sl_err input(void *self, sl_call *c)
 {
-    static const char *const facts[] = { "tenant", "actor", "role", "request_id", "trace_id", "method", "route", "remote", "job_id" };
+    static const char *const facts[] = { "tenant", "actor", "role",   "request_id", "trace_id",
+                                         "method", "route", "remote", "job_id" };
     sl_json j = start(c);
     (void)self;
     sl_json_text(&j, "id", sl_path(c, "id"));
@@ -42,7 +47,8 @@ static sl_err input(void *self, sl_call *c)
     sl_json_raw(&j, "config", sl_config(c, ""));
     sl_json_text(&j, "unknown", c->host->core->input(c, 99, SL("x")));
     sl_json_open(&j, "facts", '{');
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) sl_json_text(&j, facts[i], sl_fact(c, facts[i]));
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        sl_json_text(&j, facts[i], sl_fact(c, facts[i]));
     sl_json_close(&j, '}');
     return finish(c, &j);
 }
@@ -66,7 +72,8 @@ static sl_err core(void *self, sl_call *c)
     unsigned char a[16] = { 0 }, b[16] = { 0 };
     char *small = k->alloc(c, 100), *none = k->alloc(c, (size_t)1 << 40), *zero = k->alloc(c, 0);
     int zeroed = small != NULL;
-    for (int i = 0; small && i < 100; i++) zeroed = zeroed && small[i] == 0;
+    for (int i = 0; small && i < 100; i++)
+        zeroed = zeroed && small[i] == 0;
     k->random(a, sizeof a);
     k->random(b, sizeof b);
     int64_t before = k->monotonic();
@@ -169,21 +176,25 @@ static sl_err busy(void *self, sl_call *c) /* holds the loop, which a handler mu
 {
     int64_t until = c->host->core->monotonic() + 1000000 * sl_to_int(sl_param(c, "ms"), 200);
     (void)self;
-    while (c->host->core->monotonic() < until) continue;
+    while (c->host->core->monotonic() < until)
+        continue;
     return sl_reply_empty(c, 204);
 }
 
 /* ---- sl.store ---- */
-#define ROW SL_OBJECT(SL_REQUIRED("id", SL_ID, ""), SL_REQUIRED("name", SL_NAME, ""), SL_REQUIRED("amount", SL_MONEY, ""), \
-                      SL_REQUIRED("flag", SL_BOOLEAN, ""), SL_OPTIONAL("at", SL_TIME, ""), SL_OPTIONAL("data", SL_BASE64, ""), \
-                      SL_REQUIRED("version", SL_INTEGER(1, 1000000), ""))
-#define ROW_IN SL_OBJECT(SL_REQUIRED("name", SL_NAME, "Unique."), SL_OPTIONAL("amount", SL_INTEGER(0, 1000000000), "10^-8."))
+#define ROW                                                                                                            \
+    SL_OBJECT(SL_REQUIRED("id", SL_ID, ""), SL_REQUIRED("name", SL_NAME, ""), SL_REQUIRED("amount", SL_MONEY, ""),     \
+              SL_REQUIRED("flag", SL_BOOLEAN, ""), SL_OPTIONAL("at", SL_TIME, ""), SL_OPTIONAL("data", SL_BASE64, ""), \
+              SL_REQUIRED("version", SL_INTEGER(1, 1000000), ""))
+#define ROW_IN                                                                                                         \
+    SL_OBJECT(SL_REQUIRED("name", SL_NAME, "Unique."), SL_OPTIONAL("amount", SL_INTEGER(0, 1000000000), "10^-8."))
 
 static sl_err insert(sl_call *c, const sl_rows **rows, sl_str name)
 {
-    return sl_query(c, rows, "insert into probe_rows (id, name, amount, flag, at, data) values ($1, $2, $3, 1, $4, $5) returning *",
-                    sl_new_id(c), name, sl_number(sl_given(sl_body(c, "amount")) ? sl_body(c, "amount") : SL("650000000")), sl_now(c),
-                    sl_blob(SL("\0\1\2")));
+    return sl_query(
+        c, rows, "insert into probe_rows (id, name, amount, flag, at, data) values ($1, $2, $3, 1, $4, $5) returning *",
+        sl_new_id(c), name, sl_number(sl_given(sl_body(c, "amount")) ? sl_body(c, "amount") : SL("650000000")),
+        sl_now(c), sl_blob(SL("\0\1\2")));
 }
 
 static sl_err create_row(void *self, sl_call *c)
@@ -214,7 +225,7 @@ static sl_err rollback(void *self, sl_call *c)
     (void)self;
     sl_err e = insert(c, &rows, sl_body(c, "name"));
     if (!e) e = sl_publish(c, "probe.made", sl_body(c, "name"), SL("{\"lost\":true}"));
-    if (!e) e = sl_enqueue(c, "probe.run", sl_body(c, "name"), SL("{\"lost\":true}"), 0);
+    if (!e) e = sl_enqueue(c, "probe.run", sl_body(c, "name"), SL("{\"name\":\"lost\"}"), 0);
     return e ? e : sl_problem(c, 409, "thrown_away", "All of it is rolled back.");
 }
 
@@ -233,14 +244,17 @@ static sl_err values(void *self, sl_call *c) /* what goes in comes out */
     const sl_rows *rows;
     (void)self;
     sl_err e = sl_lock(c, SL("probe"));
-    if (!e) e = sl_query(c, &rows, "select cast($1 as bigint) as i, cast($2 as double precision) as d, cast($3 as text) as t, "
-                                   "cast($4 as text) as nothing", INT64_MIN, 0.5, SL("\xc3\xa4 'quoted'"), sl_lit(NULL, 0));
+    if (!e)
+        e = sl_query(c, &rows,
+                     "select cast($1 as bigint) as i, cast($2 as double precision) as d, cast($3 as text) as t, "
+                     "cast($4 as text) as none_given",
+                     INT64_MIN, 0.5, SL("\xc3\xa4 'quoted'"), sl_lit(NULL, 0));
     if (e) return e;
     sl_json j = start(c);
     sl_json_bool(&j, "int", sl_cell_int(rows, 0, "i") == INT64_MIN);
     sl_json_bool(&j, "real", sl_cell(rows, 0, "d").type == SL_REAL && sl_cell(rows, 0, "d").d == 0.5);
     sl_json_text(&j, "text", sl_cell_text(rows, 0, "t"));
-    sl_json_bool(&j, "null", sl_cell(rows, 0, "nothing").type == SL_NULL);
+    sl_json_bool(&j, "null", sl_cell(rows, 0, "none_given").type == SL_NULL);
     sl_json_int(&j, "cols", rows->cols);
     return finish(c, &j);
 }
@@ -261,7 +275,8 @@ static sl_err in_transaction(void *self, sl_call *c)
     put_code(&j, "fetch", sl_fetch(c, &request, &response));
     put_code(&j, "ask", sl_ask(c, "probe.echo", SL("{}"), &msg));
     put_code(&j, "offload", c->host->core->offload(c, square, &n));
-    put_code(&j, "query", sl_query(c, &rows, "select count(*) as n from probe_rows where name = $1", sl_body(c, "name")));
+    put_code(&j, "query",
+             sl_query(c, &rows, "select count(*) as n from probe_rows where name = $1", sl_body(c, "name")));
     sl_json_int(&j, "own_row", sl_cell_int(rows, 0, "n"));
     return finish(c, &j);
 }
@@ -282,8 +297,9 @@ static sl_err on_made(void *self, sl_call *c)
 {
     const sl_rows *rows;
     (void)self;
-    return sl_query(c, &rows, "insert into probe_events (id, topic, event_id, body, attempt) values ($1, $2, $3, $4, $5)", sl_new_id(c),
-                    sl_fact(c, "topic"), sl_fact(c, "event_id"), sl_body(c, ""), sl_number(sl_fact(c, "attempt")));
+    return sl_query(
+        c, &rows, "insert into probe_events (id, topic, event_id, body, attempt) values ($1, $2, $3, $4, $5)",
+        sl_new_id(c), sl_fact(c, "topic"), sl_fact(c, "event_id"), sl_body(c, ""), sl_number(sl_fact(c, "attempt")));
 }
 
 static sl_err rows_as_text(sl_call *c, const char *sql)
@@ -298,8 +314,10 @@ static sl_err rows_as_text(sl_call *c, const char *sql)
         for (uint32_t i = 0; i < rows->cols; i++) {
             sl_value v = rows->cells[r * rows->cols + i];
             const char *name = sl_format(c, "%.*s", (int)rows->names[i].n, rows->names[i].p).p;
-            if (v.type == SL_INT) sl_json_int(&j, name, v.i);
-            else sl_json_text(&j, name, v.type == SL_TEXT ? v.s : sl_lit(NULL, 0));
+            if (v.type == SL_INT)
+                sl_json_int(&j, name, v.i);
+            else
+                sl_json_text(&j, name, v.type == SL_TEXT ? v.s : sl_lit(NULL, 0));
         }
         sl_json_close(&j, '}');
     }
@@ -326,7 +344,8 @@ static sl_err enqueue(void *self, sl_call *c)
     sl_json j = start(c);
     put_code(&j, "run", sl_enqueue(c, "probe.run", sl_body(c, "name"), sl_body(c, ""), 0));
     put_code(&j, "again", sl_enqueue(c, "probe.run", sl_body(c, "name"), sl_body(c, ""), 0));
-    put_code(&j, "later", sl_enqueue(c, "probe.run", SL("later"), SL("{\"name\":\"later\"}"), sl_now(c) + 3600 * 1000000LL));
+    put_code(&j, "later",
+             sl_enqueue(c, "probe.run", SL("later"), SL("{\"name\":\"later\"}"), sl_now(c) + 3600 * 1000000LL));
     put_code(&j, "cancel", sl_cancel_job(c, "probe.run", SL("later")));
     put_code(&j, "unknown_kind", sl_enqueue(c, "probe.nothing", SL("x"), SL("{}"), 0));
     put_code(&j, "wrong_input", sl_enqueue(c, "probe.run", SL("x"), SL("{\"colour\":1}"), 0));
@@ -338,8 +357,10 @@ static sl_err enqueue(void *self, sl_call *c)
 static sl_err note_run(sl_call *c, const char *kind)
 {
     const sl_rows *rows;
-    return sl_query(c, &rows, "insert into probe_runs (id, kind, job_key, body, attempt, tick) values ($1, $2, $3, $4, $5, $6)",
-                    sl_new_id(c), kind, sl_fact(c, "job_key"), sl_body(c, ""), sl_number(sl_fact(c, "attempt")), sl_fact(c, "tick"));
+    return sl_query(c, &rows,
+                    "insert into probe_runs (id, kind, job_key, body, attempt, tick) values ($1, $2, $3, $4, $5, $6)",
+                    sl_new_id(c), kind, sl_fact(c, "job_key"), sl_body(c, ""), sl_number(sl_fact(c, "attempt")),
+                    sl_fact(c, "tick"));
 }
 
 static sl_err run_job(void *self, sl_call *c) /* "flaky" fails once by itself and once on request, "dead" for good */
@@ -419,8 +440,14 @@ static sl_err fetch(void *self, sl_call *c)
 {
     const sl_response *r = NULL;
     const sl_pair header = { SL("X-Probe"), SL("yes") };
-    const sl_request q = { .size = sizeof q, .method = SL("GET"), .url = sl_body(c, "url"), .headers = &header, .n_headers = 1,
-                           .timeout_ms = 5000, .max_redirects = 3, .max_bytes = 100000 };
+    const sl_request q = { .size = sizeof q,
+                           .method = SL("GET"),
+                           .url = sl_body(c, "url"),
+                           .headers = &header,
+                           .n_headers = 1,
+                           .timeout_ms = 5000,
+                           .max_redirects = 3,
+                           .max_bytes = 100000 };
     (void)self;
     sl_err e = sl_fetch(c, &q, &r);
     sl_json j = start(c);
@@ -439,7 +466,7 @@ static sl_err count(void *self, sl_call *c)
     sl_str one = SL("a"), two[2] = { SL("a"), SL("b") };
     (void)self;
     sl_count(c, 0, 1, &one, 1);
-    sl_count(c, 0, -1, &one, 1);     /* all of these are refused and logged */
+    sl_count(c, 0, -1, &one, 1); /* all of these are refused and logged */
     sl_count(c, 0, 1, two, 2);
     sl_count(c, 99, 1, &one, 1);
     sl_count(c, 1, 1, NULL, 0);
@@ -464,47 +491,6 @@ static sl_err crypto(void *self, sl_call *c)
     put_code(&j, "absent", k->seal(c, SL("a"), sl_lit(NULL, 0), &none));
     put_code(&j, "no_out", k->seal(c, SL("a"), SL("b"), NULL));
     sl_json_bool(&j, "same_key", sl_same(k->key_id(c, blob), k->key_id(c, SL(""))));
-    return finish(c, &j);
-}
-
-/* ---- what a broken plugin might pass ---- */
-static sl_err hostile(void *self, sl_call *c)
-{
-    const sl_core *k = c->host->core;
-    const sl_rows *rows;
-    const sl_value wild = { .type = 77 }, nothing = { .type = SL_TEXT, .s = { NULL, 5 } }, bytes = sl_text(SL("\xff\xfe"));
-    const sl_str bad = { NULL, 1000 };
-    sl_call stranger = { c->host };
-    (void)self;
-    sl_json j = start(c);
-    sl_json_text(&j, "input", k->input(c, SL_IN_BODY, bad));
-    sl_json_text(&j, "input_null", k->input(NULL, SL_IN_BODY, SL("x")));
-    put_code(&j, "header", k->header(c, bad, bad));
-    put_code(&j, "reply_status", k->reply(c, 17, SL("text/plain"), SL("x")));
-    put_code(&j, "reply_body", k->reply(c, 200, SL("text/plain"), bad));
-    put_code(&j, "reply_type", k->reply(c, 200, SL("text/plain\r\nX: y"), SL("x")));
-    put_code(&j, "reply_row", k->reply_row(c, 200, NULL));
-    put_code(&j, "write", k->write(c, SL("x")));
-    sl_json_bool(&j, "stranger", k->alloc(&stranger, 10) == NULL);
-    put_code(&j, "stranger_sleep", k->sleep(&stranger, 1));
-    put_code(&j, "offload", k->offload(c, NULL, NULL));
-    sl_json_text(&j, "json", k->json(c, bad, SL("/a")));
-    put_code(&j, "sql_null", c->host->store->query(c, &rows, bad, NULL, 0));
-    put_code(&j, "sql_args", c->host->store->query(c, &rows, SL("select $1"), NULL, 3));
-    put_code(&j, "sql_type", c->host->store->query(c, &rows, SL("select $1"), &wild, 1));
-    put_code(&j, "sql_text", c->host->store->query(c, &rows, SL("select $1"), &nothing, 1));
-    put_code(&j, "sql_utf8", c->host->store->query(c, &rows, SL("select $1"), &bytes, 1));
-    put_code(&j, "sql_syntax", sl_query(c, &rows, "selekt 1"));
-    put_code(&j, "lock", c->host->store->lock(c, bad));
-    put_code(&j, "publish", c->host->bus->publish(c, bad, bad, bad));
-    put_code(&j, "ask", c->host->bus->ask(c, bad, bad, 0, NULL));
-    put_code(&j, "enqueue", c->host->jobs->enqueue(c, NULL));
-    put_code(&j, "cancel", c->host->jobs->cancel(c, bad, bad));
-    put_code(&j, "fetch", c->host->http->fetch(c, NULL, NULL));
-    k->log(c, 77, bad, NULL, 1000);
-    k->log(c, SL_INFO, SL("hostile"), NULL, 5);
-    k->random(NULL, 10);
-    c->host->metrics->add(c, 4000000000u, 1, NULL, 7);
     return finish(c, &j);
 }
 
@@ -546,6 +532,7 @@ static sl_err health(void *self, sl_call *c)
     return strcmp(p->greeting, "sick") == 0 ? sl_problem(c, 503, "sick", "The probe feels sick.") : SL_OK;
 }
 
+/* clang-format off */
 #define NAMED SL_OBJECT(SL_REQUIRED("name", SL_NAME, "Any name."))
 #define QUERY SL_OBJECT(SL_OPTIONAL("q", SL_STRING(0, 100), "Text."), SL_OPTIONAL("n", SL_INTEGER(1, 10) SL_DEFAULT("5"), "Number."))
 #define MS SL_OBJECT(SL_OPTIONAL("ms", SL_INTEGER(0, 60000), "Milliseconds."))
@@ -581,7 +568,6 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "POST /probe/fetch", fetch, .in = SL_OBJECT(SL_REQUIRED("url", SL_STRING(0, 4000), "")), .doc = "Fetch." },
     { SL_ROUTE, "POST /probe/count", count, .doc = "Metrics." },
     { SL_ROUTE, "GET /probe/crypto", crypto, .doc = "Seal and unseal." },
-    { SL_ROUTE, "GET /probe/hostile", hostile, .doc = "Arguments that no plugin should pass." },
     { SL_EVENT, "probe.made", on_made, .doc = "Own events." },
     { SL_JOB, "probe.run", run_job, .in = SL_OBJECT(SL_REQUIRED("name", SL_NAME, "")), .attempts = 4, .backoff_ms = 20, .doc = "A job." },
     { SL_SCHEDULE, "tick", tick, .schedule = "@every 1s", .doc = "A schedule." },
@@ -603,3 +589,4 @@ static const sl_lifecycle lifecycle = { .size = sizeof lifecycle, .create = crea
 SL_PLUGIN("probe", "1.2.3", .doc = "Calls every function of the contract.", SL_ENTRIES(entries), SL_METRICS(metrics), SL_NEEDS(needs),
           .lifecycle = &lifecycle, .grants = "store:probe_* publish:probe.* ask:probe.* ask:absent.* net:*",
           .config = SL_OBJECT(SL_OPTIONAL("greeting", SL_STRING(1, 60) SL_DEFAULT("\"hello\""), "What it says.")));
+/* clang-format on */
