@@ -12,9 +12,9 @@ OUT := build$(VARIANT)
 Q := $(if $(V),,@)
 
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
-  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev
+  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
-  postgresql pgbouncer curl jq openssl g++
+  postgresql pgbouncer openssl g++
 BENCH_PACKAGES := nginx-light wrk sqlite3
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev

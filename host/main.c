@@ -428,13 +428,14 @@ static bool answered(const struct config *c, buf *out)
 
 static int check_and_print(const struct config *c, buf *out, buf *errors)
 {
+    int code = errors->n ? EXIT_CONFIG : EXIT_FINE;
     if (c->print) {
         config_print(c, out);
         modules_print_config(out);
         print(stdout, out);
     }
     print(stderr, errors);
-    return errors->n ? EXIT_CONFIG : EXIT_FINE;
+    return code;
 }
 
 static int run(void)

@@ -14,7 +14,8 @@ static inline sl_str sl_time_text(sl_call *c, int64_t us)
                      tm.tm_min, tm.tm_sec, (int)(us % 1000000));
 }
 
-/* "250ms" "15s" "5m" "1h30m", a bare number is seconds; milliseconds, or `absent` when the text is absent or malformed. */
+/* "250ms" "15s" "5m" "1h30m", a bare number is seconds; milliseconds, or `absent` when the text is absent or malformed.
+ */
 static inline int64_t sl_duration_ms(sl_str s, int64_t absent)
 {
     int64_t total = 0;
@@ -28,12 +29,22 @@ static inline int64_t sl_duration_ms(sl_str s, int64_t absent)
             v = v * 10 + (s.p[i] - '0');
         }
         if (i == from) return absent;
-        if (i == s.n) unit = 1000;
-        else if (s.p[i] == 'm' && i + 1 < s.n && s.p[i + 1] == 's') { unit = 1; i += 2; }
-        else if (s.p[i] == 's') { unit = 1000; i++; }
-        else if (s.p[i] == 'm') { unit = 60000; i++; }
-        else if (s.p[i] == 'h') { unit = 3600000; i++; }
-        else return absent;
+        if (i == s.n)
+            unit = 1000;
+        else if (s.p[i] == 'm' && i + 1 < s.n && s.p[i + 1] == 's') {
+            unit = 1;
+            i += 2;
+        } else if (s.p[i] == 's') {
+            unit = 1000;
+            i++;
+        } else if (s.p[i] == 'm') {
+            unit = 60000;
+            i++;
+        } else if (s.p[i] == 'h') {
+            unit = 3600000;
+            i++;
+        } else
+            return absent;
         total += v * unit;
     }
     return total;

@@ -1,10 +1,9 @@
 /* jobs_admin.c - the host's routes for operators: jobs with their history, dead letters, the outbox. A plugin linked in. */
+#include "api/api.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "jobs/jobs.h"
 #include <service_layer/json.h>
-
-extern const sl_plugin jobs_plugin;
 
 #define JOB_FIELDS                                                                                                     \
     SL_REQUIRED("id", SL_ID, "The job."),                                                                              \

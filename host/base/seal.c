@@ -6,16 +6,36 @@
 #include <openssl/sha.h>
 #include <sodium.h>
 
-/* A blob describes itself: "SL", version 1, algorithm 1, key id (8 hex digits), nonce of the wrap (12), wrapped data key
- * (32), its tag (16), nonce of the data (12), ciphertext, tag (16). The wrap authenticates everything up to the key id
- * and the caller's aad; the data authenticates version and algorithm and the aad, so that a rewrap leaves it untouched. */
-enum { KEYS_MAX = 16, ID = 8, NONCE = 12, TAG = 16, DATA_KEY = 32, FIXED = 4, AT_WRAP = FIXED + ID,
-       AT_KEY = AT_WRAP + NONCE, AT_KEY_TAG = AT_KEY + DATA_KEY, AT_DATA = AT_KEY_TAG + TAG, AT_TEXT = AT_DATA + NONCE,
-       OVERHEAD = AT_TEXT + TAG, PLAIN_MAX = 1 << 30 };
+/* A blob describes itself: "SL", version 1, algorithm 1, key id (8 hex digits), nonce of the wrap (12), wrapped data
+ * key (32), its tag (16), nonce of the data (12), ciphertext, tag (16). The wrap authenticates everything up to the key
+ * id and the caller's aad; the data authenticates version and algorithm and the aad, so that a rewrap leaves it
+ * untouched. */
+enum {
+    KEYS_MAX = 16,
+    ID = 8,
+    NONCE = 12,
+    TAG = 16,
+    DATA_KEY = 32,
+    FIXED = 4,
+    AT_WRAP = FIXED + ID,
+    AT_KEY = AT_WRAP + NONCE,
+    AT_KEY_TAG = AT_KEY + DATA_KEY,
+    AT_DATA = AT_KEY_TAG + TAG,
+    AT_TEXT = AT_DATA + NONCE,
+    OVERHEAD = AT_TEXT + TAG,
+    PLAIN_MAX = 1 << 30
+};
 static const unsigned char fixed[FIXED] = { 'S', 'L', 1, 1 };
 
-struct master { unsigned char key[32]; size_t n; char id[ID]; };
-struct keyring { size_t n; struct master master[KEYS_MAX]; }; /* in sodium_malloc: guard pages, locked, wiped when freed */
+struct master {
+    unsigned char key[32];
+    size_t n;
+    char id[ID];
+};
+struct keyring {
+    size_t n;
+    struct master master[KEYS_MAX];
+}; /* in sodium_malloc: guard pages, locked, wiped when freed */
 
 static void set_id(struct master *m)
 {
@@ -49,7 +69,8 @@ static bool from_base64(struct master *m, sl_str s)
 static bool from_hex(struct master *m, sl_str s)
 {
     const char *end;
-    return sodium_hex2bin(m->key, sizeof m->key, s.p, s.n, NULL, &m->n, &end) == 0 && end == s.p + s.n && key_size(m->n);
+    return sodium_hex2bin(m->key, sizeof m->key, s.p, s.n, NULL, &m->n, &end) == 0 && end == s.p + s.n &&
+           key_size(m->n);
 }
 
 static bool read_key(struct master *m, sl_str s)
@@ -125,10 +146,7 @@ keyring *keyring_random(void)
     return k;
 }
 
-void keyring_free(keyring *k)
-{
-    sodium_free(k); /* wipes; accepts NULL */
-}
+void keyring_free(keyring *k) { sodium_free(k); /* wipes; accepts NULL */ }
 
 static const struct master *find_key(const keyring *k, const char *id)
 {
@@ -166,8 +184,8 @@ static bool wrap(const struct master *m, unsigned char *blob, sl_str aad, const 
     memcpy(blob, fixed, FIXED);
     memcpy(blob + FIXED, m->id, ID);
     randombytes_buf(blob + AT_WRAP, NONCE);
-    return gcm(true, bytes(m->key, m->n), blob + AT_WRAP, bytes(blob, AT_WRAP), aad, bytes(data_key, DATA_KEY), blob + AT_KEY,
-               blob + AT_KEY_TAG);
+    return gcm(true, bytes(m->key, m->n), blob + AT_WRAP, bytes(blob, AT_WRAP), aad, bytes(data_key, DATA_KEY),
+               blob + AT_KEY, blob + AT_KEY_TAG);
 }
 
 static bool well_formed(sl_str blob)
@@ -186,7 +204,8 @@ static bool unwrap(const keyring *k, sl_str aad, sl_str blob, unsigned char data
     const struct master *m = find_key(k, blob.p + FIXED);
     if (!m) return false;
     memcpy(tag, b + AT_KEY_TAG, TAG);
-    return gcm(false, bytes(m->key, m->n), b + AT_WRAP, bytes(b, AT_WRAP), aad, bytes(b + AT_KEY, DATA_KEY), data_key, tag);
+    return gcm(false, bytes(m->key, m->n), b + AT_WRAP, bytes(b, AT_WRAP), aad, bytes(b + AT_KEY, DATA_KEY), data_key,
+               tag);
 }
 
 sl_err seal(keyring *k, arena *a, sl_str aad, sl_str plain, sl_str *blob)
@@ -219,7 +238,8 @@ sl_err unseal(keyring *k, arena *a, sl_str aad, sl_str blob, sl_str *plain)
         return SL_ETOOBIG;
     }
     memcpy(tag, b + AT_TEXT + n, TAG);
-    bool ok = gcm(false, bytes(data_key, DATA_KEY), b + AT_DATA, bytes(fixed, FIXED), aad, bytes(b + AT_TEXT, n), out, tag);
+    bool ok = gcm(false, bytes(data_key, DATA_KEY), b + AT_DATA, bytes(fixed, FIXED), aad, bytes(b + AT_TEXT, n), out,
+                  tag);
     OPENSSL_cleanse(data_key, sizeof data_key);
     if (!ok) {
         OPENSSL_cleanse(out, n); /* GCM hands out text before it knows the tag */

@@ -46,10 +46,12 @@ static series *status_series(struct route_series *s, const struct route *route, 
 {
     char text[12];
     size_t i = 0;
-    while (i < STATUSES && s->status[i] && s->status[i] != status) i++;
+    while (i < STATUSES && s->status[i] && s->status[i] != status)
+        i++;
     if (i == STATUSES) i = STATUSES - 1; /* many statuses: the last place is shared and looked up again */
     if (s->status[i] != status) {
-        sl_str labels[3] = { route->method, route->path, sl_lit(text, (size_t)snprintf(text, sizeof text, "%d", status)) };
+        sl_str labels[3] = { route->method, route->path,
+                             sl_lit(text, (size_t)snprintf(text, sizeof text, "%d", status)) };
         s->requests[i] = metric_series(requests_total, labels, 3);
         s->status[i] = status;
     }
@@ -72,8 +74,8 @@ static void count(struct request *rq, int status, double seconds)
     series_add(route->series->duration, seconds);
 }
 
-/* Numbers for the log line without printf, which would be the dearest part of a small request. With `fraction` the last three
- * digits stand behind a point: microseconds as milliseconds. */
+/* Numbers for the log line without printf, which would be the dearest part of a small request. With `fraction` the last
+ * three digits stand behind a point: microseconds as milliseconds. */
 static sl_str number(uint64_t v, bool fraction, char room[24])
 {
     char *p = room + 24;
@@ -93,8 +95,8 @@ void access_done(struct request *rq, int status, uint64_t bytes)
     log_info("request", LOG_S("method", x->method), LOG_S("route", rq->route ? rq->route->path : SL("unmatched")),
              LOG_S("path", x->path), LOG_S("status", number((uint64_t)status, false, room[0])),
              LOG_S("ms", number(us, true, room[1])), LOG_S("bytes", number(bytes, false, room[2])),
-             LOG_S("tenant", rq->identity.tenant), LOG_S("actor", rq->identity.actor), LOG_S("request_id", rq->request_id),
-             LOG_S("trace_id", rq->trace_id), LOG_S("remote", x->remote));
+             LOG_S("tenant", rq->identity.tenant), LOG_S("actor", rq->identity.actor),
+             LOG_S("request_id", rq->request_id), LOG_S("trace_id", rq->trace_id), LOG_S("remote", x->remote));
 }
 
 void access_refused(int status) { count_slowly(SL("other"), SL("unmatched"), status, -1); }

@@ -4,7 +4,11 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 
-struct token { unsigned char hash[32]; bool admin, metrics; char actor[24]; };
+struct token {
+    unsigned char hash[32];
+    bool admin, metrics;
+    char actor[24];
+};
 static struct token *tokens;
 static size_t n_tokens;
 static bool metrics_closed;
@@ -52,8 +56,10 @@ void auth_setup(const struct http_config *cfg)
     tokens = calloc(cfg->n_api_tokens + cfg->n_admin_tokens + 1, sizeof *tokens);
     hasher = EVP_MD_CTX_new();
     if (!tokens || !hasher || !EVP_DigestInit_ex2(hasher, EVP_sha256(), NULL)) abort();
-    for (size_t i = 0; i < cfg->n_admin_tokens; i++) token_add(cfg->admin_tokens[i], true, false);
-    for (size_t i = 0; i < cfg->n_api_tokens; i++) token_add(cfg->api_tokens[i], false, false);
+    for (size_t i = 0; i < cfg->n_admin_tokens; i++)
+        token_add(cfg->admin_tokens[i], true, false);
+    for (size_t i = 0; i < cfg->n_api_tokens; i++)
+        token_add(cfg->api_tokens[i], false, false);
     metrics_closed = cfg->metrics_token.n > 0;
     if (metrics_closed) token_add(cfg->metrics_token, false, true);
 }
@@ -69,7 +75,8 @@ static sl_str bearer(sl_str authorization)
     return s.n ? s : sl_lit(NULL, 0);
 }
 
-/* Every token is looked at, and hashes are compared: time tells nothing about how near a guess is. The first match counts. */
+/* Every token is looked at, and hashes are compared: time tells nothing about how near a guess is. The first match
+ * counts. */
 static const struct token *token_find(sl_str plain)
 {
     unsigned char wanted[32];
@@ -99,8 +106,9 @@ static bool tenant_ok(sl_str s)
 static bool unauthorized(struct request *rq, bool token_given)
 {
     answer_header(rq, SL("WWW-Authenticate"), token_given ? SL("Bearer error=\"invalid_token\"") : SL("Bearer"));
-    return set_problem(rq, 401, "unauthorized", token_given ? SL("The token is not known here.")
-                       : SL("This needs a token: send the header `Authorization: Bearer <token>`."));
+    return set_problem(rq, 401, "unauthorized",
+                       token_given ? SL("The token is not known here.")
+                                   : SL("This needs a token: send the header `Authorization: Bearer <token>`."));
 }
 
 static bool insufficient(struct request *rq)
@@ -109,7 +117,8 @@ static bool insufficient(struct request *rq)
     sl_str scope = rq->route->scope;
     answer_header(rq, SL("WWW-Authenticate"),
                   arena_printf(a, "Bearer error=\"insufficient_scope\", scope=\"%.*s\"", STR_ARG(scope)));
-    return set_problem(rq, 403, "forbidden", arena_printf(a, "This token does not hold the scope `%.*s`.", STR_ARG(scope)));
+    return set_problem(rq, 403, "forbidden",
+                       arena_printf(a, "This token does not hold the scope `%.*s`.", STR_ARG(scope)));
 }
 
 bool authorize(struct request *rq)
@@ -117,7 +126,8 @@ bool authorize(struct request *rq)
     sl_str scope = rq->route->scope, plain = bearer(rq->known.authorization);
     const struct token *t = token_find(plain);
     bool open = !sl_given(scope) || (sl_is(scope, "metrics") && !metrics_closed);
-    rq->identity = (struct identity){ .actor = SL("anonymous"), .role = SL("anonymous"), .tenant = http_cfg.default_tenant };
+    rq->identity =
+        (struct identity){ .actor = SL("anonymous"), .role = SL("anonymous"), .tenant = http_cfg.default_tenant };
     if (t) {
         rq->identity.actor = sl_cstr(t->actor);
         rq->identity.role = t->admin ? SL("admin") : t->metrics ? SL("metrics") : SL("service");

@@ -38,9 +38,10 @@ bool cors_preflight(struct request *rq, unsigned allow)
     if (!common(rq)) return true;
     char *text = arena_alloc(rq->x->arena, 64);
     answer_header(rq, SL("Access-Control-Allow-Methods"), sl_lit(text, route_allow_text(allow, text, 64)));
-    answer_header(rq, SL("Access-Control-Allow-Headers"),
-                  SL("Authorization, Content-Type, X-Tenant-ID, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, "
-                     "traceparent"));
+    answer_header(
+        rq, SL("Access-Control-Allow-Headers"),
+        SL("Authorization, Content-Type, X-Tenant-ID, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, "
+           "traceparent"));
     answer_header(rq, SL("Access-Control-Max-Age"), SL("600"));
     return true;
 }

@@ -39,12 +39,17 @@ static void answer_unrouted(struct request *rq, enum route_result found, struct 
         if (found != ROUTE_OTHER_METHOD) m->allow = (1u << ROUTE_METHODS) - 1;
         bool preflight = is_options(rq) && cors_preflight(rq, m->allow);
         if (!preflight) answer_header(rq, SL("Allow"), sl_lit(allow, route_allow_text(m->allow, allow, 64)));
-        if (is_options(rq)) answer(rq, 204, sl_lit(NULL, 0), sl_lit(NULL, 0));
-        else answer_problem(rq, 405, SL("method_not_allowed"), SL("This method is not available here; see the header Allow."));
+        if (is_options(rq))
+            answer(rq, 204, sl_lit(NULL, 0), sl_lit(NULL, 0));
+        else
+            answer_problem(rq, 405, SL("method_not_allowed"),
+                           SL("This method is not available here; see the header Allow."));
         return;
     }
-    if (found == ROUTE_BAD_PATH) answer_problem(rq, 400, SL("malformed_path"), sl_cstr(m->why));
-    else answer_problem(rq, 404, SL("not_found"), hint(rq));
+    if (found == ROUTE_BAD_PATH)
+        answer_problem(rq, 400, SL("malformed_path"), sl_cstr(m->why));
+    else
+        answer_problem(rq, 404, SL("not_found"), hint(rq));
 }
 
 /* ---- limits and rights ---- */
@@ -54,8 +59,8 @@ static bool serving(struct request *rq)
     if (m->status == MODULE_STARTED && m->current == rq->route->generation) return true;
     rq->retry_after = 5;
     return set_problem(rq, 503, "service_unavailable",
-                       arena_printf(rq->x->arena, "The service %s is %s%s%.400s.", m->name, module_status_name(m->status),
-                                    m->error[0] ? ": " : "", m->error));
+                       arena_printf(rq->x->arena, "The service %s is %s%s%.400s.", m->name,
+                                    module_status_name(m->status), m->error[0] ? ": " : "", m->error));
 }
 
 static bool admit(struct request *rq)
@@ -97,7 +102,8 @@ static void on_head(exchange *x)
         refuse(rq);
         return;
     }
-    bool may_have_body = rq->route->entry->in || !(sl_is(x->method, "GET") || sl_is(x->method, "HEAD") || sl_is(x->method, "DELETE"));
+    bool may_have_body = rq->route->entry->in ||
+                         !(sl_is(x->method, "GET") || sl_is(x->method, "HEAD") || sl_is(x->method, "DELETE"));
     x->max_body = may_have_body || http_cfg.max_body < SMALL_BODY ? http_cfg.max_body : SMALL_BODY;
     x->on_gone = on_gone;
 }
@@ -106,7 +112,8 @@ static void on_head(exchange *x)
 static sl_err unused_page(struct request *rq)
 {
     const char *name = sl_given(rq->page_limit) ? "limit" : "cursor";
-    rq->errors = arena_printf(rq->x->arena, "[{\"pointer\":\"/query/%s\",\"detail\":\"is not a known query parameter\"}]", name);
+    rq->errors = arena_printf(rq->x->arena,
+                              "[{\"pointer\":\"/query/%s\",\"detail\":\"is not a known query parameter\"}]", name);
     set_problem(rq, 422, "invalid_input", SL("A query parameter is not valid; see errors."));
     return SL_EREPLIED;
 }
@@ -114,7 +121,8 @@ static sl_err unused_page(struct request *rq)
 static sl_err before_commit(call *c)
 {
     struct request *rq = c->context;
-    if ((sl_given(rq->page_limit) || sl_given(rq->page_cursor)) && !rq->page_used) return unused_page(rq); /* answers no list */
+    if ((sl_given(rq->page_limit) || sl_given(rq->page_cursor)) && !rq->page_used)
+        return unused_page(rq); /* answers no list */
     return sl_given(rq->key) ? idempotency_keep(c, rq) : SL_OK;
 }
 
@@ -136,8 +144,10 @@ static void finish(call *c, struct request *rq, sl_err e)
         x->on_gone = NULL;
         if (e) log_failure(c, rq, e, 500);
         access_done(rq, rq->gone ? 499 : rq->status, rq->streamed);
-        if (e) exchange_abort(x);
-        else exchange_end(x);
+        if (e)
+            exchange_abort(x);
+        else
+            exchange_end(x);
         request_close(rq);
         return;
     }
@@ -219,7 +229,8 @@ static void on_request(exchange *x)
     refuse(rq);
 }
 
-/* A request that the server refuses: without a head there is no path, then the problem's instance is an id of its own. */
+/* A request that the server refuses: without a head there is no path, then the problem's instance is an id of its own.
+ */
 static void on_refused(exchange *x, int status, const char *code, const char *detail, buf *out)
 {
     struct request *rq = x ? x->user : NULL;

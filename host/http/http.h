@@ -5,31 +5,32 @@
 #include "net/server.h"
 
 struct http_config {
-    const sl_str *api_tokens, *admin_tokens;   /* plain, hashed on entry; the caller wipes its copies */
+    const sl_str *api_tokens, *admin_tokens; /* plain, hashed on entry; the caller wipes its copies */
     size_t n_api_tokens, n_admin_tokens;
-    sl_str metrics_token;                      /* "" = /metrics is open */
+    sl_str metrics_token; /* "" = /metrics is open */
     sl_str default_tenant;
-    bool require_tenant;                       /* REQUIRE_TENANT_HEADER */
+    bool require_tenant; /* REQUIRE_TENANT_HEADER */
     size_t max_body, page_default, page_max;
-    uint32_t deadline_ms;                      /* default of a route */
-    size_t max_inflight;                       /* calls at once; more get 503 */
-    int64_t idempotency_ms;                    /* how long keys are kept */
-    const sl_str *cors_origins;                /* empty = CORS is off */
+    uint32_t deadline_ms;       /* default of a route */
+    size_t max_inflight;        /* calls at once; more get 503 */
+    int64_t idempotency_ms;     /* how long keys are kept */
+    const sl_str *cors_origins; /* empty = CORS is off */
     size_t n_cors_origins;
 };
 void http_setup(const struct http_config *cfg);
 const struct server_hooks *http_hooks(void);
-void http_rebuild_routes(void);                /* from the started modules; one pointer swap. Errors were found at load */
+void http_rebuild_routes(void); /* from the started modules; one pointer swap. Errors were found at load */
 /* "METHOD /a/{b}" well formed? Used by the loader's checks; and do two patterns clash? */
 bool route_check(const char *name, char *why, size_t why_size);
 bool route_clash(const char *a, const char *b);
-void http_sweep(call *c);                      /* [S] removes idempotency records that are too old; for a ticker */
+void http_sweep(call *c); /* [S] removes idempotency records that are too old; for a ticker */
 void http_close(void);
 
 /* ---- schema.c: the JSON Schema subset (docs/api.md lists it) ---- */
 /* Gather per-field "required": true, check that only known keywords are used. Owned by the caller; NULL: why. */
 json_t *schema_read(sl_str text, char *why, size_t why_size);
-/* Check `v`; fill in defaults of absent fields (changes v). Each finding: JSON pointer and sentence. Returns their number. */
+/* Check `v`; fill in defaults of absent fields (changes v). Each finding: JSON pointer and sentence. Returns their
+ * number. */
 typedef void schema_report(void *arg, const char *pointer, const char *detail);
 size_t schema_check(const json_t *schema, json_t *v, schema_report *report, void *arg);
 
@@ -37,7 +38,8 @@ size_t schema_check(const json_t *schema, json_t *v, schema_report *report, void
 /* One row as a JSON object by the out schema; SL_EINVAL: a value does not fit its field. */
 sl_err render_row(buf *out, const json_t *schema, const sl_rows *rows, uint32_t row);
 
-/* The contract's reply_row and reply_list, for any kind of call: HTTP answers are written in place, others through c->ops. */
+/* The contract's reply_row and reply_list, for any kind of call: HTTP answers are written in place, others through
+ * c->ops. */
 sl_err http_reply_row(call *c, int32_t status, const sl_rows *rows);
 sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n); /* [S] */
 
@@ -47,6 +49,9 @@ void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str inst
 int problem_status(sl_err e, const char **code, const char **title); /* what an error code becomes */
 
 /* ---- identity of a request ---- */
-struct identity { sl_str actor, role, tenant; bool all_tenants; };
+struct identity {
+    sl_str actor, role, tenant;
+    bool all_tenants;
+};
 const struct identity *http_identity(const call *c);
 #endif

@@ -15,7 +15,8 @@ bool idempotency_wanted(struct request *rq)
 {
     if (!sl_given(rq->known.idempotency_key) || !sl_is(rq->x->method, "POST")) return true;
     if (!key_ok(rq->known.idempotency_key))
-        return set_problem(rq, 400, "invalid_idempotency_key", SL("Idempotency-Key must be 1 to 255 visible ASCII characters."));
+        return set_problem(rq, 400, "invalid_idempotency_key",
+                           SL("Idempotency-Key must be 1 to 255 visible ASCII characters."));
     rq->key = rq->known.idempotency_key;
     return true;
 }
@@ -24,13 +25,13 @@ bool idempotency_wanted(struct request *rq)
 static sl_str owner(struct request *rq)
 {
     if (!sl_is(rq->identity.actor, "anonymous")) return rq->identity.actor;
-    int n = snprintf(rq->actor_text, sizeof rq->actor_text, "anonymous@%.*s", (int)(rq->x->remote.n < 64 ? rq->x->remote.n : 64),
-                     rq->x->remote.p);
+    int n = snprintf(rq->actor_text, sizeof rq->actor_text, "anonymous@%.*s",
+                     (int)(rq->x->remote.n < 64 ? rq->x->remote.n : 64), rq->x->remote.p);
     return sl_lit(rq->actor_text, (size_t)n);
 }
 
-/* What a repetition must have in common. A secret body is hashed together with the caller's token, which is not kept: the
- * record alone does not allow to try out guesses. */
+/* What a repetition must have in common. A secret body is hashed together with the caller's token, which is not kept:
+ * the record alone does not allow to try out guesses. */
 static sl_str fingerprint(arena *a, const struct request *rq)
 {
     unsigned char hash[32], inner[32];
@@ -39,7 +40,8 @@ static sl_str fingerprint(arena *a, const struct request *rq)
     sha256(rq->x->body, inner);
     hex_encode(inner, sizeof inner, body);
     sha256(arena_printf(a, "%.*s\n%.*s\n%s\n%.*s", STR_ARG(rq->x->method), STR_ARG(rq->x->target), body,
-                        secret ? (int)rq->known.authorization.n : 0, secret ? rq->known.authorization.p : ""), hash);
+                        secret ? (int)rq->known.authorization.n : 0, secret ? rq->known.authorization.p : ""),
+           hash);
     hex_encode(hash, sizeof hash, hex);
     return sl_lit(hex, 64);
 }
@@ -69,8 +71,10 @@ static void headers_read(arena *a, struct request *rq, sl_str text)
     rq->etag = sl_lit(NULL, 0);
     for (size_t i = 0; i + 1 < json_array_size(list); i += 2) {
         sl_str name = json_plain(a, json_array_get(list, i)), value = json_plain(a, json_array_get(list, i + 1));
-        if (str_equal_nocase(name, SL("etag"))) rq->etag = value;
-        else answer_header(rq, name, value);
+        if (str_equal_nocase(name, SL("etag")))
+            rq->etag = value;
+        else
+            answer_header(rq, name, value);
     }
     json_decref(list);
 }
@@ -92,8 +96,10 @@ enum idempotency idempotency_find(call *c, struct request *rq, sl_err *e)
 {
     const sl_rows *rows;
     const sl_value args[] = { sl_text(rq->identity.tenant), sl_text(owner(rq)), sl_text(rq->key) };
-    *e = store_query(c, &rows, SL("select body_hash, status, type, headers, body, created_at from sl_idempotency"
-                                  " where tenant = $1 and actor = $2 and key = $3"), args, 3);
+    *e = store_query(c, &rows,
+                     SL("select body_hash, status, type, headers, body, created_at from sl_idempotency"
+                        " where tenant = $1 and actor = $2 and key = $3"),
+                     args, 3);
     if (*e) return IDEMPOTENCY_FAILED;
     if (!rows->rows) return IDEMPOTENCY_NEW;
     if (sl_cell_int(rows, 0, "created_at") < clock_now() - http_cfg.idempotency_ms * 1000) {
@@ -116,16 +122,27 @@ sl_err idempotency_keep(call *c, struct request *rq)
     int status = rq->status ? rq->status : 204;
     bool withheld = (rq->route->flags & (SL_SENSITIVE | SL_STREAM)) || rq->out.n > BODY_KEPT;
     if (status >= 500) return SL_OK;
-    const sl_value args[] = { sl_text(rq->identity.tenant), sl_text(owner(rq)), sl_text(rq->key), sl_text(rq->route->path),
-        sl_text(fingerprint(c->arena, rq)), sl_ctext(withheld ? "withheld" : "kept"), sl_int(status), sl_text(rq->type),
-        sl_text(headers_write(c->arena, rq)), sl_blob(withheld ? SL("") : buf_str(&rq->out)), sl_int(clock_now()) };
+    const sl_value args[] = { sl_text(rq->identity.tenant),
+                              sl_text(owner(rq)),
+                              sl_text(rq->key),
+                              sl_text(rq->route->path),
+                              sl_text(fingerprint(c->arena, rq)),
+                              sl_ctext(withheld ? "withheld" : "kept"),
+                              sl_int(status),
+                              sl_text(rq->type),
+                              sl_text(headers_write(c->arena, rq)),
+                              sl_blob(withheld ? SL("") : buf_str(&rq->out)),
+                              sl_int(clock_now()) };
     if (rq->stale_key) {
-        sl_err e = store_defer(c, SL("delete from sl_idempotency where tenant = $1 and actor = $2 and key = $3"), args, 3, 0);
+        sl_err e = store_defer(c, SL("delete from sl_idempotency where tenant = $1 and actor = $2 and key = $3"), args,
+                               3, 0);
         if (e) return e;
     }
-    return store_defer(c, SL("insert into sl_idempotency (tenant, actor, key, route, body_hash, state, status, type, headers,"
-                             " body, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"),
-                       args, sizeof args / sizeof *args, 0);
+    return store_defer(
+        c,
+        SL("insert into sl_idempotency (tenant, actor, key, route, body_hash, state, status, type, headers,"
+           " body, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"),
+        args, sizeof args / sizeof *args, 0);
 }
 
 void http_sweep(call *c)
@@ -134,8 +151,10 @@ void http_sweep(call *c)
     const sl_rows *rows;
     sl_err e;
     do { /* in portions: no long transaction, whatever has piled up */
-        e = store_query(c, &rows, SL("delete from sl_idempotency where (tenant, actor, key) in (select tenant, actor, key"
-                                     " from sl_idempotency where created_at < $1 limit 1000)"), args, 1);
+        e = store_query(c, &rows,
+                        SL("delete from sl_idempotency where (tenant, actor, key) in (select tenant, actor, key"
+                           " from sl_idempotency where created_at < $1 limit 1000)"),
+                        args, 1);
         if (!e) e = store_commit(c);
     } while (!e && rows->changed >= 1000);
     if (!e) return;

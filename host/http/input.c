@@ -1,4 +1,5 @@
-/* input.c - what comes in is checked before the handler runs: media type, JSON, body and query by the entry's schemas. */
+/* input.c - what comes in is checked before the handler runs: media type, JSON, body and query by the entry's schemas.
+ */
 #include "http/request.h"
 #include "http/schema.h"
 
@@ -12,7 +13,11 @@ bool set_problem(struct request *rq, int status, const char *code, sl_str detail
 }
 
 /* ---- findings: a JSON array for the problem's `errors` ---- */
-struct findings { buf text; const char *prefix; size_t n; };
+struct findings {
+    buf text;
+    const char *prefix;
+    size_t n;
+};
 
 static void add_finding(void *arg, const char *pointer, const char *detail)
 {
@@ -58,7 +63,8 @@ static bool decode(sl_str *s, arena *a)
     return str_is_utf8(*s);
 }
 
-/* A parameter as the type that its schema states; what does not convert stays text, and the check says what it must be. */
+/* A parameter as the type that its schema states; what does not convert stays text, and the check says what it must be.
+ */
 static json_t *convert(const json_t *schema, sl_str text)
 {
     unsigned types = schema_types(schema);
@@ -88,12 +94,11 @@ static void unknown_parameter(struct findings *f, const json_t *properties, sl_s
     char pointer[80], detail[160];
     json_t *ignored;
     size_t n = 0;
-    json_object_foreach((json_t *)properties, other, ignored)
-        if (n < sizeof known / sizeof *known) known[n++] = other;
+    json_object_foreach((json_t *)properties, other, ignored) if (n < sizeof known / sizeof *known) known[n++] = other;
     near = name.n <= 64 ? str_nearest(name, known, n) : NULL;
     pointer_of(pointer, name);
-    snprintf(detail, sizeof detail, near ? "is not a known query parameter, did you mean `%s`?" : "is not a known query parameter",
-             near);
+    snprintf(detail, sizeof detail,
+             near ? "is not a known query parameter, did you mean `%s`?" : "is not a known query parameter", near);
     add_finding(f, pointer, detail);
 }
 
@@ -102,10 +107,14 @@ static void add_parameter(struct request *rq, struct findings *f, const json_t *
     const json_t *schema = json_object_getn(properties, name.p, name.n);
     char pointer[80];
     if (!schema) {
-        sl_str *page = rq->route->method.n != 3 ? NULL : sl_is(name, "limit") ? &rq->page_limit
-                     : sl_is(name, "cursor") ? &rq->page_cursor : NULL; /* any GET may answer a list */
-        if (page && !sl_given(*page)) *page = value;
-        else unknown_parameter(f, properties, name);
+        sl_str *page = rq->route->method.n != 3 ? NULL
+                       : sl_is(name, "limit")   ? &rq->page_limit
+                       : sl_is(name, "cursor")  ? &rq->page_cursor
+                                                : NULL; /* any GET may answer a list */
+        if (page && !sl_given(*page))
+            *page = value;
+        else
+            unknown_parameter(f, properties, name);
         return;
     }
     json_t *there = json_object_getn(rq->query, name.p, name.n);
@@ -119,7 +128,8 @@ static void add_parameter(struct request *rq, struct findings *f, const json_t *
     } else if (there) {
         pointer_of(pointer, name);
         add_finding(f, pointer, "is given more than once");
-    } else json_object_setn_new(rq->query, name.p, name.n, convert(schema, value));
+    } else
+        json_object_setn_new(rq->query, name.p, name.n, convert(schema, value));
 }
 
 static bool read_query(struct request *rq, struct findings *f)
@@ -134,7 +144,8 @@ static bool read_query(struct request *rq, struct findings *f)
         sl_str value = part;
         str_split(&value, '=', &name);
         if (!decode(&name, rq->x->arena) || !decode(&value, rq->x->arena))
-            return set_problem(rq, 400, "malformed_query", SL("The query has a malformed percent-encoding, a NUL, or is not UTF-8."));
+            return set_problem(rq, 400, "malformed_query",
+                               SL("The query has a malformed percent-encoding, a NUL, or is not UTF-8."));
         add_parameter(rq, f, properties, name, value);
     }
     if (schema && !f->n) schema_check(schema, rq->query, add_finding, f);
@@ -156,7 +167,8 @@ static bool read_body(struct request *rq, struct findings *f)
     if (!rq->entry->in) return true;
     if (x->body.n && !is_json(rq->known.content_type)) {
         answer_header(rq, SL("Accept"), SL("application/json"));
-        return set_problem(rq, 415, "unsupported_media_type", SL("The body must be JSON: send `Content-Type: application/json`."));
+        return set_problem(rq, 415, "unsupported_media_type",
+                           SL("The body must be JSON: send `Content-Type: application/json`."));
     }
     json_decref(rq->body);
     /* Neither a body nor a type of one: an object without fields. */
@@ -182,6 +194,7 @@ bool input_check(struct request *rq)
     if (!f.n) return true;
     buf_add_char(&f.text, ']');
     rq->errors = arena_copy(rq->x->arena, buf_str(&f.text));
-    return set_problem(rq, 422, "invalid_input", in_query == f.n ? SL("A query parameter is not valid; see errors.")
-                       : SL("The input is not valid; see errors."));
+    return set_problem(rq, 422, "invalid_input",
+                       in_query == f.n ? SL("A query parameter is not valid; see errors.")
+                                       : SL("The input is not valid; see errors."));
 }

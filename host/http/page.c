@@ -51,13 +51,18 @@ sl_str page_sql(arena *a, sl_str sql, size_t n_args, bool after)
 
 static sl_err bad_parameter(call *c, const char *name, sl_str what)
 {
-    sl_err e = c->ops->problem(c, 422, SL("invalid_input"), arena_printf(c->arena, "The query parameter `%s` %.*s.", name, STR_ARG(what)));
+    sl_err e = c->ops->problem(c, 422, SL("invalid_input"),
+                               arena_printf(c->arena, "The query parameter `%s` %.*s.", name, STR_ARG(what)));
     struct request *rq = request_of(c);
-    if (rq) rq->errors = arena_printf(c->arena, "[{\"pointer\":\"/query/%s\",\"detail\":\"%.*s\"}]", name, STR_ARG(what));
+    if (rq)
+        rq->errors = arena_printf(c->arena, "[{\"pointer\":\"/query/%s\",\"detail\":\"%.*s\"}]", name, STR_ARG(what));
     return e;
 }
 
-struct page { int64_t limit; sl_str after; };
+struct page {
+    int64_t limit;
+    sl_str after;
+};
 
 static sl_err page_read(call *c, sl_str route, struct page *p)
 {
@@ -65,7 +70,8 @@ static sl_err page_read(call *c, sl_str route, struct page *p)
     p->limit = (int64_t)http_cfg.page_default;
     p->after = sl_lit(NULL, 0);
     if (sl_given(limit) && (!str_to_int(limit, &p->limit) || p->limit < 1 || p->limit > (int64_t)http_cfg.page_max))
-        return bad_parameter(c, "limit", arena_printf(c->arena, "must be a whole number from 1 to %zu", http_cfg.page_max));
+        return bad_parameter(c, "limit",
+                             arena_printf(c->arena, "must be a whole number from 1 to %zu", http_cfg.page_max));
     if (sl_given(cursor) && !cursor_read(c->arena, route, cursor, &p->after))
         return bad_parameter(c, "cursor", SL("is not a cursor of this list"));
     return SL_OK;
@@ -115,7 +121,8 @@ static sl_err page_reply(call *c, const struct entry *e, sl_str route, const str
         sl_value last = sl_cell(rows, n - 1, "id");
         next = last.type == SL_TEXT ? cursor_make(c->arena, route, last.s) : next;
         if (!sl_given(next)) {
-            log_error("reply_list needs a text column `id` among its results", LOG_C("plugin", c->module), LOG_C("entry", c->name));
+            log_error("reply_list needs a text column `id` among its results", LOG_C("plugin", c->module),
+                      LOG_C("entry", c->name));
             return SL_ESTATE;
         }
     }
@@ -135,7 +142,8 @@ sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n)
     const sl_rows *rows;
     struct page p;
     if (!e || !e->out || n > 60) {
-        log_error("reply_list needs an `out` schema, and at most 60 arguments", LOG_C("plugin", c->module), LOG_C("entry", c->name));
+        log_error("reply_list needs an `out` schema, and at most 60 arguments", LOG_C("plugin", c->module),
+                  LOG_C("entry", c->name));
         return SL_ESTATE;
     }
     sl_err failed = page_read(c, route, &p);

@@ -2,13 +2,35 @@
 #include "http/http.h"
 #include "base/json.h"
 
-static const struct { int status; const char *title; } titles[] = {
-    { 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
-    { 406, "Not Acceptable" }, { 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" }, { 411, "Length Required" },
-    { 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 414, "URI Too Long" }, { 415, "Unsupported Media Type" },
-    { 417, "Expectation Failed" }, { 422, "Unprocessable Content" }, { 423, "Locked" }, { 428, "Precondition Required" },
-    { 429, "Too Many Requests" }, { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" },
-    { 501, "Not Implemented" }, { 502, "Bad Gateway" }, { 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+static const struct {
+    int status;
+    const char *title;
+} titles[] = {
+    { 400, "Bad Request" },
+    { 401, "Unauthorized" },
+    { 403, "Forbidden" },
+    { 404, "Not Found" },
+    { 405, "Method Not Allowed" },
+    { 406, "Not Acceptable" },
+    { 408, "Request Timeout" },
+    { 409, "Conflict" },
+    { 410, "Gone" },
+    { 411, "Length Required" },
+    { 412, "Precondition Failed" },
+    { 413, "Content Too Large" },
+    { 414, "URI Too Long" },
+    { 415, "Unsupported Media Type" },
+    { 417, "Expectation Failed" },
+    { 422, "Unprocessable Content" },
+    { 423, "Locked" },
+    { 428, "Precondition Required" },
+    { 429, "Too Many Requests" },
+    { 431, "Request Header Fields Too Large" },
+    { 500, "Internal Server Error" },
+    { 501, "Not Implemented" },
+    { 502, "Bad Gateway" },
+    { 503, "Service Unavailable" },
+    { 504, "Gateway Timeout" },
     { 505, "HTTP Version Not Supported" },
 };
 
@@ -23,7 +45,8 @@ void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str inst
 {
     buf_add_cstr(out, "{\"type\":\"/problems/");
     for (size_t i = 0; i < code.n; i++) /* a code is snake_case; whatever else a plugin says must not break the URI */
-        buf_add_char(out, (code.p[i] >= 'a' && code.p[i] <= 'z') || (code.p[i] >= '0' && code.p[i] <= '9') ? code.p[i] : '_');
+        buf_add_char(out, (code.p[i] >= 'a' && code.p[i] <= 'z') || (code.p[i] >= '0' && code.p[i] <= '9') ? code.p[i]
+                                                                                                           : '_');
     buf_add_cstr(out, "\"");
     json_field_str(out, "title", sl_cstr(title_of(status)));
     json_field_int(out, "status", status);
@@ -35,7 +58,11 @@ void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str inst
     buf_add_char(out, '}');
 }
 
-static const struct { sl_err e; int status; const char *code, *title; } results[] = {
+static const struct {
+    sl_err e;
+    int status;
+    const char *code, *title;
+} results[] = {
     { SL_EINVAL, 400, "invalid", "The request is not valid here." },
     { SL_ENOENT, 404, "not_found", "There is no such thing." },
     { SL_EDENIED, 403, "forbidden", "This is not allowed." },

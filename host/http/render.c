@@ -1,13 +1,33 @@
-/* render.c - rows as JSON by an entry's `out` schema: its order of fields, its formats, nothing that it does not name. */
+/* render.c - rows as JSON by an entry's `out` schema: its order of fields, its formats, nothing that it does not name.
+ */
 #include "http/render.h"
 #include "base/clock.h"
 #include "http/schema.h"
 #include <math.h>
 #include <sodium.h>
 
-enum render_as { AS_STRING, AS_INTEGER, AS_NUMBER, AS_BOOLEAN, AS_JSON, AS_TIME, AS_DURATION, AS_DECIMAL, AS_BASE64, AS_IS };
-struct render_field { const char *name; size_t name_n; uint32_t col; enum render_as as; };
-struct render_plan { size_t n; struct render_field fields[RENDER_FIELDS]; };
+enum render_as {
+    AS_STRING,
+    AS_INTEGER,
+    AS_NUMBER,
+    AS_BOOLEAN,
+    AS_JSON,
+    AS_TIME,
+    AS_DURATION,
+    AS_DECIMAL,
+    AS_BASE64,
+    AS_IS
+};
+struct render_field {
+    const char *name;
+    size_t name_n;
+    uint32_t col;
+    enum render_as as;
+};
+struct render_plan {
+    size_t n;
+    struct render_field fields[RENDER_FIELDS];
+};
 
 static struct render_plan the_plan;
 static const char *failed = "";
@@ -18,11 +38,16 @@ static enum render_as how(const json_t *schema)
 {
     unsigned types = schema_types(schema);
     switch (schema_format(schema)) {
-    case FORMAT_TIME: return AS_TIME;
-    case FORMAT_DURATION: return AS_DURATION;
-    case FORMAT_DECIMAL: return AS_DECIMAL;
-    case FORMAT_BYTE: return AS_BASE64;
-    default: break;
+    case FORMAT_TIME:
+        return AS_TIME;
+    case FORMAT_DURATION:
+        return AS_DURATION;
+    case FORMAT_DECIMAL:
+        return AS_DECIMAL;
+    case FORMAT_BYTE:
+        return AS_BASE64;
+    default:
+        break;
     }
     if (types == TYPE_ALL && !json_object_get(schema, "type")) return AS_IS;
     if (types & (TYPE_OBJECT | TYPE_ARRAY)) return AS_JSON;
@@ -38,7 +63,8 @@ sl_err render_start(const json_t *schema, const sl_rows *rows, const struct rend
     json_t *field;
     the_plan.n = 0;
     *plan = &the_plan;
-    json_object_foreach(json_object_get(schema, "properties"), name, field) {
+    json_object_foreach(json_object_get(schema, "properties"), name, field)
+    {
         for (uint32_t col = 0; col < rows->cols; col++) {
             if (!sl_is(rows->names[col], name)) continue;
             if (the_plan.n == RENDER_FIELDS) {
@@ -78,12 +104,27 @@ static bool add_int(buf *out, int64_t i, enum render_as as)
 {
     char text[64];
     switch (as) {
-    case AS_INTEGER: case AS_NUMBER: case AS_IS: case AS_JSON: buf_add_int(out, i); return true;
-    case AS_BOOLEAN: buf_add_cstr(out, i ? "true" : "false"); return i == 0 || i == 1;
-    case AS_TIME: clock_format(i, text); break;
-    case AS_DURATION: duration_format(i, text, sizeof text); break;
-    case AS_DECIMAL: money_format(i, text, sizeof text); break;
-    case AS_STRING: case AS_BASE64: return false;
+    case AS_INTEGER:
+    case AS_NUMBER:
+    case AS_IS:
+    case AS_JSON:
+        buf_add_int(out, i);
+        return true;
+    case AS_BOOLEAN:
+        buf_add_cstr(out, i ? "true" : "false");
+        return i == 0 || i == 1;
+    case AS_TIME:
+        clock_format(i, text);
+        break;
+    case AS_DURATION:
+        duration_format(i, text, sizeof text);
+        break;
+    case AS_DECIMAL:
+        money_format(i, text, sizeof text);
+        break;
+    case AS_STRING:
+    case AS_BASE64:
+        return false;
     }
     buf_add_char(out, '"');
     buf_add_cstr(out, text);
@@ -95,24 +136,36 @@ static bool add_text(buf *out, sl_str s, enum render_as as)
 {
     int64_t i;
     switch (as) {
-    case AS_JSON: buf_add_str(out, s.n ? s : SL("null")); return true;
-    case AS_INTEGER: case AS_NUMBER: case AS_BOOLEAN: /* PostgreSQL gives sums of bigint as text */
+    case AS_JSON:
+        buf_add_str(out, s.n ? s : SL("null"));
+        return true;
+    case AS_INTEGER:
+    case AS_NUMBER:
+    case AS_BOOLEAN: /* PostgreSQL gives sums of bigint as text */
         return str_to_int(s, &i) && add_int(out, i, as);
-    default: json_add_string(out, s); return true; /* base64 kept as text is base64 already */
+    default:
+        json_add_string(out, s);
+        return true; /* base64 kept as text is base64 already */
     }
 }
 
 static bool add_cell(buf *out, const sl_value *v, enum render_as as)
 {
     switch (v->type) {
-    case SL_NULL: buf_add_cstr(out, "null"); return true;
-    case SL_INT: return add_int(out, v->i, as);
+    case SL_NULL:
+        buf_add_cstr(out, "null");
+        return true;
+    case SL_INT:
+        return add_int(out, v->i, as);
     case SL_REAL:
         if (as == AS_NUMBER || as == AS_IS || as == AS_JSON) return add_real(out, v->d);
         return v->d >= -9e15 && v->d <= 9e15 && v->d == floor(v->d) && add_int(out, (int64_t)v->d, as);
-    case SL_TEXT: return add_text(out, v->s, as);
-    case SL_BLOB: return as == AS_BASE64 && add_base64(out, v->s);
-    default: return false;
+    case SL_TEXT:
+        return add_text(out, v->s, as);
+    case SL_BLOB:
+        return as == AS_BASE64 && add_base64(out, v->s);
+    default:
+        return false;
     }
 }
 

@@ -34,8 +34,8 @@ sl_err reply_done(call *c, buf *b, int32_t status)
 sl_err render_failed(const call *c, sl_err e)
 {
     if (e != SL_EINVAL) return e;
-    log_error("a column does not fit its field in the entry's `out` schema", LOG_C("plugin", c->module), LOG_C("entry", c->name),
-              LOG_C("field", render_field_failed()));
+    log_error("a column does not fit its field in the entry's `out` schema", LOG_C("plugin", c->module),
+              LOG_C("entry", c->name), LOG_C("field", render_field_failed()));
     return SL_EINTERNAL;
 }
 
@@ -43,7 +43,7 @@ static sl_str version_tag(call *c, const sl_rows *rows)
 {
     sl_value v = sl_cell(rows, 0, "version");
     if (v.type == SL_INT) return arena_printf(c->arena, "\"%lld\"", (long long)v.i);
-    if (v.type == SL_TEXT && v.s.n < 200 && header_allowed(SL("x"), v.s) && !memchr(v.s.p, '"', v.s.n))
+    if (v.type == SL_TEXT && v.s.n < 200 && header_value_ok(v.s) && !memchr(v.s.p, '"', v.s.n))
         return arena_printf(c->arena, "\"%.*s\"", STR_ARG(v.s));
     return sl_lit(NULL, 0);
 }

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-enum { POOL_MAX = 256, OUT_KEEP = 64 << 10, STREAM_HIGH = 256 << 10 };
+enum { POOL_MAX = 256, OUT_KEEP = 64 << 10, STREAM_HIGH = 256 << 10, VALUE_MAX = 8192 };
 static struct request *pool;
 static size_t pooled;
 
@@ -13,15 +13,28 @@ static void read_headers(struct known_headers *k, const exchange *x)
     for (size_t i = 0; i < x->n_headers; i++) {
         sl_str name = x->headers[i].name, *to = NULL;
         switch (name.n) {
-        case 6: to = sl_is(name, "origin") ? &k->origin : NULL; break;
-        case 11: to = sl_is(name, "x-tenant-id") ? &k->tenant : sl_is(name, "traceparent") ? &k->traceparent : NULL; break;
-        case 12: to = sl_is(name, "content-type") ? &k->content_type : sl_is(name, "x-request-id") ? &k->request_id : NULL; break;
-        case 13:
-            to = sl_is(name, "authorization") ? &k->authorization : sl_is(name, "if-none-match") ? &k->if_none_match : NULL;
+        case 6:
+            to = sl_is(name, "origin") ? &k->origin : NULL;
             break;
-        case 15: to = sl_is(name, "idempotency-key") ? &k->idempotency_key : NULL; break;
-        case 29: to = sl_is(name, "access-control-request-method") ? &k->preflight_method : NULL; break;
-        default: break;
+        case 11:
+            to = sl_is(name, "x-tenant-id") ? &k->tenant : sl_is(name, "traceparent") ? &k->traceparent : NULL;
+            break;
+        case 12:
+            to = sl_is(name, "content-type") ? &k->content_type : sl_is(name, "x-request-id") ? &k->request_id : NULL;
+            break;
+        case 13:
+            to = sl_is(name, "authorization")   ? &k->authorization
+                 : sl_is(name, "if-none-match") ? &k->if_none_match
+                                                : NULL;
+            break;
+        case 15:
+            to = sl_is(name, "idempotency-key") ? &k->idempotency_key : NULL;
+            break;
+        case 29:
+            to = sl_is(name, "access-control-request-method") ? &k->preflight_method : NULL;
+            break;
+        default:
+            break;
         }
         if (to) *to = x->headers[i].value;
     }
@@ -42,7 +55,8 @@ struct request *request_open(exchange *x)
     memset(rq, 0, offsetof(struct request, headers));
     rq->out = out;
     rq->x = x;
-    rq->identity = (struct identity){ .actor = SL("anonymous"), .role = SL("anonymous"), .tenant = http_cfg.default_tenant };
+    rq->identity =
+        (struct identity){ .actor = SL("anonymous"), .role = SL("anonymous"), .tenant = http_cfg.default_tenant };
     read_headers(&rq->known, x);
     trace_read(rq);
     return rq;
@@ -132,12 +146,18 @@ static sl_str op_input(call *c, uint32_t from, sl_str name)
 {
     struct request *rq = c->context;
     switch (from) {
-    case SL_IN_PATH: return input_path(rq, name);
-    case SL_IN_QUERY: return input_query(c, rq, name);
-    case SL_IN_HEADER: return input_header(rq, name);
-    case SL_IN_BODY: return input_body(c, rq, name);
-    case SL_IN_FACT: return input_fact(c, rq, name);
-    default: return absent; /* SL_IN_CONFIG is answered by module/, for every kind of call alike */
+    case SL_IN_PATH:
+        return input_path(rq, name);
+    case SL_IN_QUERY:
+        return input_query(c, rq, name);
+    case SL_IN_HEADER:
+        return input_header(rq, name);
+    case SL_IN_BODY:
+        return input_body(c, rq, name);
+    case SL_IN_FACT:
+        return input_fact(c, rq, name);
+    default:
+        return absent; /* SL_IN_CONFIG is answered by module/, for every kind of call alike */
     }
 }
 
@@ -156,7 +176,7 @@ static sl_err op_reply(call *c, int32_t status, sl_str type, sl_str body)
 {
     struct request *rq = c->context;
     if (rq->streaming) return SL_ESTATE;
-    if (status < 200 || status > 599 || !header_allowed(SL("x"), type)) return SL_EINVAL;
+    if (status < 200 || status > 599 || !header_value_ok(type)) return SL_EINVAL;
     if (body.n > REPLY_MAX) return SL_ETOOBIG;
     rq->problem = false;
     if (rq->route->flags & SL_STREAM) {
@@ -171,18 +191,26 @@ static sl_err op_reply(call *c, int32_t status, sl_str type, sl_str body)
     return SL_OK;
 }
 
-/* Names that are the host's, and bytes that would break a header. */
-bool header_allowed(sl_str name, sl_str value)
+bool header_value_ok(sl_str value)
 {
-    static const char *const reserved[] = { "connection", "content-length", "content-type", "date", "keep-alive", "server",
-        "trailer", "transfer-encoding", "upgrade", "x-request-id", "idempotency-hit", "te", "proxy-authenticate" };
-    if (name.n == 0 || name.n > 128 || value.n > 8192) return false;
-    for (size_t i = 0; i < name.n; i++)
-        if (!isalnum((unsigned char)name.p[i]) && !memchr("!#$%&'*+-.^_`|~", name.p[i], 15)) return false;
     for (size_t i = 0; i < value.n; i++) {
         unsigned char ch = (unsigned char)value.p[i];
         if ((ch < ' ' && ch != '\t') || ch == 0x7f) return false;
     }
+    return value.n <= VALUE_MAX;
+}
+
+/* Not a token of RFC 9110, or a name that is the host's. */
+static bool header_name_ok(sl_str name)
+{
+    static const char *const reserved[] = {
+        "connection",        "content-length",    "content-type", "date",         "keep-alive",      "server",
+        "trailer",           "transfer-encoding", "upgrade",      "x-request-id", "idempotency-hit", "te",
+        "proxy-authenticate"
+    };
+    if (name.n == 0 || name.n > 128) return false;
+    for (size_t i = 0; i < name.n; i++)
+        if (!isalnum((unsigned char)name.p[i]) && !memchr("!#$%&'*+-.^_`|~", name.p[i], 15)) return false;
     for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
         if (str_equal_nocase(name, sl_cstr(reserved[i]))) return false;
     return !(name.n > 15 && str_equal_nocase(str_sub(name, 0, 15), SL("access-control-")));
@@ -192,10 +220,11 @@ static sl_err op_header(call *c, sl_str name, sl_str value)
 {
     struct request *rq = c->context;
     if (rq->streaming) return SL_ESTATE;
-    if (!header_allowed(name, value)) return SL_EINVAL;
+    if (!header_name_ok(name) || !header_value_ok(value)) return SL_EINVAL;
     sl_pair *to = NULL;
     for (size_t i = 0; i < rq->n_headers && !str_equal_nocase(name, SL("set-cookie")); i++)
-        if (str_equal_nocase(rq->headers[i].name, name)) to = &rq->headers[i]; /* the last one wins, also when a handler runs again */
+        if (str_equal_nocase(rq->headers[i].name, name))
+            to = &rq->headers[i]; /* the last one wins, also when a handler runs again */
     if (!to && rq->n_headers >= REPLY_HEADERS - 10) return SL_ETOOBIG; /* the host's own need a place too */
     if (!to) to = &rq->headers[rq->n_headers++];
     *to = (sl_pair){ arena_copy(c->arena, name), arena_copy(c->arena, value) };

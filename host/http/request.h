@@ -1,4 +1,5 @@
-/* request.h - private to host/http: one HTTP request from its head to its answer, and what the files here share about it. */
+/* request.h - private to host/http: one HTTP request from its head to its answer, and what the files here share about
+ * it. */
 #ifndef HTTP_REQUEST_H
 #define HTTP_REQUEST_H
 #include "base/clock.h"
@@ -13,38 +14,38 @@ struct known_headers { /* found in one pass */
     sl_str authorization, tenant, idempotency_key, request_id, traceparent, content_type, origin, if_none_match,
         preflight_method;
 };
-struct request { /* pooled; outlives the exchange where it must */
-    exchange *x;                /* until the answer is handed over */
-    router *router;             /* held, so that route and its text stay */
-    struct route *route;        /* NULL = none matched */
-    struct entry *entry;        /* pinned while a call is under way */
+struct request {         /* pooled; outlives the exchange where it must */
+    exchange *x;         /* until the answer is handed over */
+    router *router;      /* held, so that route and its text stay */
+    struct route *route; /* NULL = none matched */
+    struct entry *entry; /* pinned while a call is under way */
     call *call;
-    struct request *next;       /* in the pool */
+    struct request *next; /* in the pool */
     struct known_headers known;
     struct identity identity;
     sl_str request_id, trace_id;
-    json_t *body, *query;       /* checked input */
+    json_t *body, *query;           /* checked input */
     sl_str page_limit, page_cursor; /* of a GET whose query schema does not name them */
-    sl_str key;                 /* Idempotency-Key in force, absent if none */
-    sl_str whole_body;          /* written out when a handler asks for it */
-    int status;                 /* of the answer; 0 = none yet. Without a call: what the server refused with */
+    sl_str key;                     /* Idempotency-Key in force, absent if none */
+    sl_str whole_body;              /* written out when a handler asks for it */
+    int status;                     /* of the answer; 0 = none yet. Without a call: what the server refused with */
     sl_str type, etag;
     sl_str code, detail, errors; /* of a problem */
     bool counted, gone, streaming, problem, page_used, stale_key, hit, cors;
-    uint32_t retry_after;       /* seconds; 0 = the default of the status */
-    uint64_t streamed;          /* bytes */
+    uint32_t retry_after; /* seconds; 0 = the default of the status */
+    uint64_t streamed;    /* bytes */
     size_t n_headers;
-    buf out;                    /* the body of the answer; its memory is kept for the next request */
+    buf out; /* the body of the answer; its memory is kept for the next request */
     char id_text[ID_TEXT], trace_text[TRACE_TEXT], actor_text[80];
     sl_pair headers[REPLY_HEADERS]; /* from here on nothing is cleared */
     sl_str values[ROUTE_PARAMS];
 };
 
 /* ---- setup.c ---- */
-extern struct http_config http_cfg;            /* copied texts; tokens left out */
+extern struct http_config http_cfg; /* copied texts; tokens left out */
 
 /* ---- routes.c ---- */
-router *routes_current(void);                  /* up to date; not held */
+router *routes_current(void); /* up to date; not held */
 void routes_close(void);
 
 /* ---- request.c ---- */
@@ -53,7 +54,7 @@ void request_close(struct request *rq);
 void requests_free(void);
 extern const struct call_ops request_ops;
 static inline struct request *request_of(const call *c) { return c->ops == &request_ops ? c->context : NULL; }
-bool header_allowed(sl_str name, sl_str value);
+bool header_value_ok(sl_str value);
 
 /* ---- answer.c ---- */
 /* Each hands the answer over and releases rq. */
@@ -70,10 +71,10 @@ bool set_problem(struct request *rq, int status, const char *code, sl_str detail
 /* ---- auth.c ---- */
 void auth_setup(const struct http_config *cfg);
 void auth_close(void);
-bool authorize(struct request *rq);            /* false: rq has a problem */
+bool authorize(struct request *rq); /* false: rq has a problem */
 
 /* ---- trace.c ---- */
-void trace_read(struct request *rq);           /* request id and trace id */
+void trace_read(struct request *rq); /* request id and trace id */
 sl_str trace_parent(struct request *rq, arena *a);
 void trace_from_id(const char *id, char out[TRACE_TEXT]);
 
@@ -83,12 +84,13 @@ void cors_headers(struct request *rq);
 
 /* ---- idempotency.c ---- */
 enum idempotency { IDEMPOTENCY_NEW, IDEMPOTENCY_HIT, IDEMPOTENCY_FAILED };
-bool idempotency_wanted(struct request *rq);   /* sets rq->key; false: rq has a problem */
-enum idempotency idempotency_find(call *c, struct request *rq, sl_err *e); /* [S] HIT: rq holds the answer or a problem */
+bool idempotency_wanted(struct request *rq); /* sets rq->key; false: rq has a problem */
+enum idempotency idempotency_find(call *c, struct request *rq,
+                                  sl_err *e);         /* [S] HIT: rq holds the answer or a problem */
 sl_err idempotency_keep(call *c, struct request *rq); /* joins the call's transaction */
 
 /* ---- reply.c: where an answer's JSON is written ---- */
-buf *reply_buffer(call *c);                    /* empty; nothing may suspend until reply_done */
+buf *reply_buffer(call *c); /* empty; nothing may suspend until reply_done */
 sl_err reply_done(call *c, buf *b, int32_t status);
 sl_err render_failed(const call *c, sl_err e); /* logs which field; what the handler gets */
 

@@ -30,14 +30,16 @@ static bool segment_check(sl_str s, char *why, size_t why_size)
     if (!is_param(s)) {
         for (size_t i = 0; i < s.n; i++)
             if (!isalnum((unsigned char)s.p[i]) && !(s.p[i] && strchr("._~:@-", s.p[i])))
-                return wrong(why, why_size, "segment `%.*s` may hold letters, digits and ._~:@- or be one {parameter}", STR_ARG(s));
+                return wrong(why, why_size, "segment `%.*s` may hold letters, digits and ._~:@- or be one {parameter}",
+                             STR_ARG(s));
         if (sl_is(s, ".") || sl_is(s, "..")) return wrong(why, why_size, "has a dot segment");
         return true;
     }
     bool good = s.n > 2 && s.n <= 34 && s.p[s.n - 1] == '}' && islower((unsigned char)s.p[1]);
     for (size_t i = 1; good && i + 1 < s.n; i++)
         good = islower((unsigned char)s.p[i]) || isdigit((unsigned char)s.p[i]) || s.p[i] == '_';
-    return good || wrong(why, why_size, "parameter `%.*s` must be {lower_case_name} of at most 32 characters", STR_ARG(s));
+    return good ||
+           wrong(why, why_size, "parameter `%.*s` must be {lower_case_name} of at most 32 characters", STR_ARG(s));
 }
 
 /* The pattern's path behind "METHOD "; absent if there is no method. */
@@ -85,13 +87,17 @@ bool route_clash(const char *a, const char *b)
 
 /* ---- the tree ---- */
 struct node {
-    sl_str text;              /* the static segment that leads here */
-    struct node **kids;       /* static children */
+    sl_str text;        /* the static segment that leads here */
+    struct node **kids; /* static children */
     size_t n_kids, room;
-    struct node *param;       /* the child behind any segment */
+    struct node *param; /* the child behind any segment */
     struct route *routes[ROUTE_METHODS];
 };
-struct router { arena *arena; size_t held; struct node root; };
+struct router {
+    arena *arena;
+    size_t held;
+    struct node root;
+};
 
 router *router_new(void)
 {
@@ -188,13 +194,22 @@ static bool decode(sl_str *s, arena *a, const char **why)
         }
         *s = sl_lit(out, n);
     }
-    if (sl_is(*s, ".") || sl_is(*s, "..")) *why = "The path has a dot segment.";
-    else if (!str_is_utf8(*s)) *why = "The path is not UTF-8.";
-    else return true;
+    if (sl_is(*s, ".") || sl_is(*s, ".."))
+        *why = "The path has a dot segment.";
+    else if (!str_is_utf8(*s))
+        *why = "The path is not UTF-8.";
+    else
+        return true;
     return false;
 }
 
-struct search { int method; const sl_str *segments; size_t n; struct route_match *m; size_t n_values; };
+struct search {
+    int method;
+    const sl_str *segments;
+    size_t n;
+    struct route_match *m;
+    size_t n_values;
+};
 
 static bool walk(struct search *s, const struct node *n, size_t at)
 {
@@ -216,7 +231,9 @@ static bool walk(struct search *s, const struct node *n, size_t at)
 enum route_result router_find(const router *r, sl_str method, sl_str path, arena *a, struct route_match *m)
 {
     sl_str segments[ROUTE_SEGMENTS], part;
-    struct search s = { .method = method_index(sl_is(method, "HEAD") ? SL("GET") : method), .segments = segments, .m = m };
+    struct search s = { .method = method_index(sl_is(method, "HEAD") ? SL("GET") : method),
+                        .segments = segments,
+                        .m = m };
     m->route = NULL;
     m->allow = 0;
     m->why = "The path must begin with /.";
@@ -235,6 +252,7 @@ size_t route_allow_text(unsigned allow, char *out, size_t room)
 {
     size_t n = 0;
     for (int i = 0; i < ROUTE_METHODS; i++)
-        if (allow & 1u << i) n += (size_t)snprintf(out + n, room - n, i == ROUTE_GET ? "GET, HEAD, " : "%s, ", methods[i]);
+        if (allow & 1u << i)
+            n += (size_t)snprintf(out + n, room - n, i == ROUTE_GET ? "GET, HEAD, " : "%s, ", methods[i]);
     return n + (size_t)snprintf(out + n, room - n, "OPTIONS");
 }

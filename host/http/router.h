@@ -6,25 +6,26 @@
 enum { ROUTE_PARAMS = 16, ROUTE_SEGMENTS = 32, ROUTE_TEXT = 512 };
 enum route_method { ROUTE_GET, ROUTE_POST, ROUTE_PUT, ROUTE_PATCH, ROUTE_DELETE, ROUTE_METHODS };
 
-struct route {              /* compiled; all text is the router's own, so that it outlives the generation */
-    struct entry *entry;    /* valid while owner->current == generation */
+struct route {           /* compiled; all text is the router's own, so that it outlives the generation */
+    struct entry *entry; /* valid while owner->current == generation */
     struct module *owner;
     struct generation *generation;
-    const char *name;       /* "GET /things/{thing}" */
-    sl_str method, path;    /* path: the template, the label of metrics */
+    const char *name;    /* "GET /things/{thing}" */
+    sl_str method, path; /* path: the template, the label of metrics */
     sl_str params[ROUTE_PARAMS];
     size_t n_params;
-    sl_str scope;           /* absent = public */
+    sl_str scope; /* absent = public */
     uint32_t flags, deadline_ms;
     bool built_in;          /* linked into the host */
-    bool check_empty_query; /* a request without a query string is to be checked too: something is required or defaults */
+    bool check_empty_query; /* a request without a query string is to be checked too: something is required or defaults
+                             */
     struct route_series *series; /* of metrics, kept by access.c */
 };
 typedef struct router router;
 
-router *router_new(void);              /* held once */
+router *router_new(void); /* held once */
 void router_hold(router *r);
-void router_drop(router *r);           /* the last one frees; accepts NULL */
+void router_drop(router *r); /* the last one frees; accepts NULL */
 arena *router_arena(router *r);
 /* `name` must have passed route_check. NULL: a pattern of the same shape is there already. */
 struct route *router_add(router *r, const char *name);

@@ -1,4 +1,5 @@
-/* routes.c - the router of the moment: built from the modules' tables, replaced as a whole when the set of modules changes. */
+/* routes.c - the router of the moment: built from the modules' tables, replaced as a whole when the set of modules
+ * changes. */
 #include "http/request.h"
 
 static router *current;

@@ -1,11 +1,12 @@
-/* schema.c - reads the text of a JSON Schema: known keywords only, sane values, `required` gathered, defaults that hold. */
+/* schema.c - reads the text of a JSON Schema: known keywords only, sane values, `required` gathered, defaults that
+ * hold. */
 #include "http/schema.h"
 #include <stdarg.h>
 
 struct reader {
     char *why;
     size_t why_size;
-    char path[256];  /* where we are, for the message */
+    char path[256]; /* where we are, for the message */
     bool failed;
 };
 
@@ -59,7 +60,8 @@ static bool gather_required(struct reader *r, json_t *schema, json_t *properties
         if (!entry || !json_object_get(properties, entry))
             return fail(r, "required: `%s` is not a property", entry ? entry : "");
     }
-    json_object_foreach(properties, name, child) {
+    json_object_foreach(properties, name, child)
+    {
         json_t *flag = json_object_get(child, "required");
         if (!json_is_boolean(flag)) continue;
         if (json_is_true(flag)) {
@@ -80,9 +82,11 @@ static bool read_properties(struct reader *r, json_t *schema, json_t *properties
     json_t *child;
     if (!json_is_object(properties)) return fail(r, "properties: must be an object");
     if (!gather_required(r, schema, properties)) return false;
-    json_object_foreach(properties, name, child) {
+    json_object_foreach(properties, name, child)
+    {
         for (const char *p = name; *p; p++)
-            if ((unsigned char)*p <= ' ' || *p == '"' || *p == '\\') return fail(r, "`%.64s` is not a name for a property", name);
+            if ((unsigned char)*p <= ' ' || *p == '"' || *p == '\\')
+                return fail(r, "`%.64s` is not a name for a property", name);
         if (!read_below(r, child, "properties", name, depth)) return false;
     }
     return true;
@@ -102,35 +106,59 @@ static bool read_pattern(struct reader *r, const json_t *v)
 
 static bool unknown_keyword(struct reader *r, const char *name)
 {
-    static const char *const known[] = { "type", "properties", "required", "additionalProperties", "items", "minItems",
-        "maxItems", "maxProperties", "minLength", "maxLength", "minimum", "maximum", "enum", "const", "pattern", "format",
-        "default", "example", "description", "title", "writeOnly", "x-env" };
+    static const char *const known[] = { "type",      "properties", "required",    "additionalProperties",
+                                         "items",     "minItems",   "maxItems",    "maxProperties",
+                                         "minLength", "maxLength",  "minimum",     "maximum",
+                                         "enum",      "const",      "pattern",     "format",
+                                         "default",   "example",    "description", "title",
+                                         "writeOnly", "x-env" };
     const char *near = str_nearest(sl_cstr(name), known, sizeof known / sizeof *known);
-    return fail(r, "unknown keyword `%.64s`%s%s%s", name, near ? ", did you mean `" : "", near ? near : "", near ? "`?" : "");
+    return fail(r, "unknown keyword `%.64s`%s%s%s", name, near ? ", did you mean `" : "", near ? near : "",
+                near ? "`?" : "");
 }
 
 static bool read_word(struct reader *r, json_t *schema, const char *name, json_t *v, unsigned depth)
 {
     switch (schema_word(name)) {
-    case WORD_TYPE: return read_type(r, v);
-    case WORD_PROPERTIES: return read_properties(r, schema, v, depth);
+    case WORD_TYPE:
+        return read_type(r, v);
+    case WORD_PROPERTIES:
+        return read_properties(r, schema, v, depth);
     case WORD_REQUIRED:
         if (!json_is_array(v)) return fail(r, "required: `true` belongs into a property, else a list of names");
         return json_object_get(schema, "properties") ? true : fail(r, "required: there are no properties");
-    case WORD_ADDITIONAL: return json_is_boolean(v) || read_below(r, v, name, NULL, depth);
-    case WORD_ITEMS: return read_below(r, v, name, NULL, depth);
-    case WORD_MIN_ITEMS: case WORD_MAX_ITEMS: case WORD_MAX_PROPERTIES: case WORD_MIN_LENGTH: case WORD_MAX_LENGTH:
+    case WORD_ADDITIONAL:
+        return json_is_boolean(v) || read_below(r, v, name, NULL, depth);
+    case WORD_ITEMS:
+        return read_below(r, v, name, NULL, depth);
+    case WORD_MIN_ITEMS:
+    case WORD_MAX_ITEMS:
+    case WORD_MAX_PROPERTIES:
+    case WORD_MIN_LENGTH:
+    case WORD_MAX_LENGTH:
         return read_count(r, name, v);
-    case WORD_MINIMUM: case WORD_MAXIMUM: return json_is_number(v) || fail(r, "%s: must be a number", name);
-    case WORD_ENUM: return (json_is_array(v) && json_array_size(v)) || fail(r, "enum: must be a list with a value");
-    case WORD_PATTERN: return read_pattern(r, v);
+    case WORD_MINIMUM:
+    case WORD_MAXIMUM:
+        return json_is_number(v) || fail(r, "%s: must be a number", name);
+    case WORD_ENUM:
+        return (json_is_array(v) && json_array_size(v)) || fail(r, "enum: must be a list with a value");
+    case WORD_PATTERN:
+        return read_pattern(r, v);
     case WORD_FORMAT:
         if (!json_is_string(v)) return fail(r, "format: must be text");
         return schema_format(schema) != FORMAT_UNKNOWN || fail(r, "format: `%.64s` is not known", json_string_value(v));
-    case WORD_DESCRIPTION: case WORD_TITLE: case WORD_X_ENV: return json_is_string(v) || fail(r, "%s: must be text", name);
-    case WORD_WRITE_ONLY: return json_is_boolean(v) || fail(r, "writeOnly: must be true or false");
-    case WORD_CONST: case WORD_DEFAULT: case WORD_EXAMPLE: return true;
-    case WORD_UNKNOWN: break;
+    case WORD_DESCRIPTION:
+    case WORD_TITLE:
+    case WORD_X_ENV:
+        return json_is_string(v) || fail(r, "%s: must be text", name);
+    case WORD_WRITE_ONLY:
+        return json_is_boolean(v) || fail(r, "writeOnly: must be true or false");
+    case WORD_CONST:
+    case WORD_DEFAULT:
+    case WORD_EXAMPLE:
+        return true;
+    case WORD_UNKNOWN:
+        break;
     }
     return unknown_keyword(r, name);
 }
@@ -147,8 +175,8 @@ static bool read_node(struct reader *r, json_t *schema, unsigned depth)
     if (depth > SCHEMA_DEPTH) return fail(r, "nested deeper than %d", SCHEMA_DEPTH);
     /* first, because it may add `required`, and a walk must not see its object change */
     if ((v = json_object_get(schema, "properties")) && !read_properties(r, schema, v, depth)) return false;
-    json_object_foreach(schema, name, v)
-        if (strcmp(name, "properties") != 0 && !read_word(r, schema, name, v, depth)) return false;
+    json_object_foreach(schema, name,
+                        v) if (strcmp(name, "properties") != 0 && !read_word(r, schema, name, v, depth)) return false;
     if ((v = json_object_get(schema, "default")) && schema_check(schema, v, default_finding, r)) return false;
     return true;
 }

@@ -7,20 +7,56 @@
 #include <stdlib.h>
 
 enum schema_word {
-    WORD_UNKNOWN, WORD_TYPE, WORD_PROPERTIES, WORD_REQUIRED, WORD_ADDITIONAL, WORD_ITEMS, WORD_MIN_ITEMS, WORD_MAX_ITEMS,
-    WORD_MAX_PROPERTIES, WORD_MIN_LENGTH, WORD_MAX_LENGTH, WORD_MINIMUM, WORD_MAXIMUM, WORD_ENUM, WORD_CONST, WORD_PATTERN,
-    WORD_FORMAT, WORD_DEFAULT, WORD_EXAMPLE, WORD_DESCRIPTION, WORD_TITLE, WORD_WRITE_ONLY, WORD_X_ENV
+    WORD_UNKNOWN,
+    WORD_TYPE,
+    WORD_PROPERTIES,
+    WORD_REQUIRED,
+    WORD_ADDITIONAL,
+    WORD_ITEMS,
+    WORD_MIN_ITEMS,
+    WORD_MAX_ITEMS,
+    WORD_MAX_PROPERTIES,
+    WORD_MIN_LENGTH,
+    WORD_MAX_LENGTH,
+    WORD_MINIMUM,
+    WORD_MAXIMUM,
+    WORD_ENUM,
+    WORD_CONST,
+    WORD_PATTERN,
+    WORD_FORMAT,
+    WORD_DEFAULT,
+    WORD_EXAMPLE,
+    WORD_DESCRIPTION,
+    WORD_TITLE,
+    WORD_WRITE_ONLY,
+    WORD_X_ENV
 };
 enum schema_word schema_word(const char *name);
 
 /* Types as a set of bits. */
-enum { TYPE_NULL = 1, TYPE_BOOLEAN = 2, TYPE_INTEGER = 4, TYPE_NUMBER = 8, TYPE_STRING = 16, TYPE_ARRAY = 32, TYPE_OBJECT = 64,
-       TYPE_ALL = 127 };
+enum {
+    TYPE_NULL = 1,
+    TYPE_BOOLEAN = 2,
+    TYPE_INTEGER = 4,
+    TYPE_NUMBER = 8,
+    TYPE_STRING = 16,
+    TYPE_ARRAY = 32,
+    TYPE_OBJECT = 64,
+    TYPE_ALL = 127
+};
 unsigned schema_types(const json_t *schema); /* of its `type`; TYPE_ALL when it states none */
 unsigned schema_type_bit(const char *name);  /* 0 = no such type */
 
-enum schema_format { FORMAT_NONE, FORMAT_UUID, FORMAT_URI, FORMAT_TIME, FORMAT_DURATION, FORMAT_DECIMAL, FORMAT_BYTE,
-                     FORMAT_UNKNOWN };
+enum schema_format {
+    FORMAT_NONE,
+    FORMAT_UUID,
+    FORMAT_URI,
+    FORMAT_TIME,
+    FORMAT_DURATION,
+    FORMAT_DECIMAL,
+    FORMAT_BYTE,
+    FORMAT_UNKNOWN
+};
 enum schema_format schema_format(const json_t *schema);
 /* NULL when `s` has the format, else what it must be. */
 const char *schema_format_check(enum schema_format f, sl_str s);

@@ -2,8 +2,16 @@
 #include "http/schema.h"
 #include <stdarg.h>
 
-struct place { const struct place *up; const char *name; size_t index; }; /* name NULL = an element of an array */
-struct checker { schema_report *report; void *arg; size_t found; };
+struct place {
+    const struct place *up;
+    const char *name;
+    size_t index;
+}; /* name NULL = an element of an array */
+struct checker {
+    schema_report *report;
+    void *arg;
+    size_t found;
+};
 
 static size_t pointer_write(const struct place *at, char *out, size_t room)
 {
@@ -16,12 +24,14 @@ static size_t pointer_write(const struct place *at, char *out, size_t room)
         if (*p == '~' || *p == '/') {
             out[n++] = '~';
             out[n++] = *p == '~' ? '0' : '1';
-        } else out[n++] = *p;
+        } else
+            out[n++] = *p;
     }
     return n;
 }
 
-__attribute__((format(printf, 3, 4))) static void finding(struct checker *k, const struct place *at, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void finding(struct checker *k, const struct place *at, const char *format,
+                                                          ...)
 {
     char pointer[SCHEMA_POINTER], detail[512];
     va_list ap;
@@ -36,21 +46,29 @@ __attribute__((format(printf, 3, 4))) static void finding(struct checker *k, con
 static unsigned type_of(const json_t *v)
 {
     switch (json_typeof(v)) {
-    case JSON_OBJECT: return TYPE_OBJECT;
-    case JSON_ARRAY: return TYPE_ARRAY;
-    case JSON_STRING: return TYPE_STRING;
-    case JSON_INTEGER: return TYPE_INTEGER | TYPE_NUMBER;
-    case JSON_REAL: return TYPE_NUMBER;
-    case JSON_TRUE: case JSON_FALSE: return TYPE_BOOLEAN;
-    case JSON_NULL: break;
+    case JSON_OBJECT:
+        return TYPE_OBJECT;
+    case JSON_ARRAY:
+        return TYPE_ARRAY;
+    case JSON_STRING:
+        return TYPE_STRING;
+    case JSON_INTEGER:
+        return TYPE_INTEGER | TYPE_NUMBER;
+    case JSON_REAL:
+        return TYPE_NUMBER;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return TYPE_BOOLEAN;
+    case JSON_NULL:
+        break;
     }
     return TYPE_NULL;
 }
 
 static void wrong_type(struct checker *k, const struct place *at, unsigned types)
 {
-    static const char *const names[] = { "null", "true or false", "a whole number", "a number", "a string", "an array",
-                                         "an object" };
+    static const char *const names[] = { "null",     "true or false", "a whole number", "a number",
+                                         "a string", "an array",      "an object" };
     char text[160] = "";
     if (types & TYPE_NUMBER) types &= ~(unsigned)TYPE_INTEGER;
     for (unsigned i = 7; i-- > 0;) {
@@ -68,7 +86,8 @@ static void unknown_field(struct checker *k, const json_t *properties, const cha
     const char *known[64], *other;
     json_t *ignored;
     size_t n = 0;
-    json_object_foreach((json_t *)properties, other, ignored) {
+    json_object_foreach((json_t *)properties, other, ignored)
+    {
         if (n == sizeof known / sizeof *known) break;
         known[n++] = other;
     }
@@ -81,12 +100,16 @@ static void check_object(struct checker *k, const json_t *schema, json_t *v, con
     json_t *properties = json_object_get(schema, "properties"), *required = json_object_get(schema, "required");
     json_t *additional = json_object_get(schema, "additionalProperties"), *child;
     const char *name;
-    json_object_foreach(v, name, child) {
+    json_object_foreach(v, name, child)
+    {
         const struct place here = { at, name, 0 };
         const json_t *its = json_object_get(properties, name);
-        if (its) check(k, its, child, &here);
-        else if (json_is_false(additional)) unknown_field(k, properties, name, &here);
-        else if (json_is_object(additional)) check(k, additional, child, &here);
+        if (its)
+            check(k, its, child, &here);
+        else if (json_is_false(additional))
+            unknown_field(k, properties, name, &here);
+        else if (json_is_object(additional))
+            check(k, additional, child, &here);
         if (k->found >= SCHEMA_FINDINGS) return;
     }
     for (size_t i = 0; i < json_array_size(required); i++) {
@@ -94,7 +117,8 @@ static void check_object(struct checker *k, const json_t *schema, json_t *v, con
         const struct place here = { at, name, 0 };
         if (!json_object_get(v, name)) finding(k, &here, "is required");
     }
-    json_object_foreach(properties, name, child) {
+    json_object_foreach(properties, name, child)
+    {
         json_t *fill = json_object_get(child, "default");
         if (fill && !json_object_get(v, name)) json_object_set_new(v, name, json_deep_copy(fill));
     }
@@ -114,7 +138,8 @@ static size_t code_points(const json_t *v)
 {
     const char *p = json_string_value(v);
     size_t count = 0;
-    for (size_t i = 0, n = json_string_length(v); i < n; i++) count += ((unsigned char)p[i] & 0xC0) != 0x80;
+    for (size_t i = 0, n = json_string_length(v); i < n; i++)
+        count += ((unsigned char)p[i] & 0xC0) != 0x80;
     return count;
 }
 
@@ -129,13 +154,16 @@ static int compare(const json_t *a, const json_t *b)
     return (x > y) - (x < y);
 }
 
-static void check_number(struct checker *k, enum schema_word word, const json_t *limit, const json_t *v, const struct place *at)
+static void check_number(struct checker *k, enum schema_word word, const json_t *limit, const json_t *v,
+                         const struct place *at)
 {
     int order = compare(v, limit);
     if (word == WORD_MINIMUM ? order >= 0 : order <= 0) return;
     char text[40];
-    if (json_is_integer(limit)) snprintf(text, sizeof text, "%lld", (long long)json_integer_value(limit));
-    else snprintf(text, sizeof text, "%.15g", json_real_value(limit));
+    if (json_is_integer(limit))
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(limit));
+    else
+        snprintf(text, sizeof text, "%.15g", json_real_value(limit));
     finding(k, at, "must be %s %s", word == WORD_MINIMUM ? "at least" : "at most", text);
 }
 
@@ -162,7 +190,8 @@ static void check_pattern(struct checker *k, const char *text, const json_t *v, 
         finding(k, at, "does not match the pattern %s", text);
 }
 
-static void check_count(struct checker *k, const struct place *at, size_t is, const json_t *limit, bool least, const char *what)
+static void check_count(struct checker *k, const struct place *at, size_t is, const json_t *limit, bool least,
+                        const char *what)
 {
     size_t bound = (size_t)json_integer_value(limit);
     if (least ? is >= bound : is <= bound) return;
@@ -175,19 +204,39 @@ static void check_word(struct checker *k, const json_t *schema, enum schema_word
     const char *must;
     bool text = json_is_string(v);
     switch (word) {
-    case WORD_MIN_ITEMS: if (json_is_array(v)) check_count(k, at, json_array_size(v), w, true, "element"); break;
-    case WORD_MAX_ITEMS: if (json_is_array(v)) check_count(k, at, json_array_size(v), w, false, "element"); break;
-    case WORD_MAX_PROPERTIES: if (json_is_object(v)) check_count(k, at, json_object_size(v), w, false, "field"); break;
-    case WORD_MIN_LENGTH: if (text) check_count(k, at, code_points(v), w, true, "character"); break;
-    case WORD_MAX_LENGTH: if (text) check_count(k, at, code_points(v), w, false, "character"); break;
-    case WORD_MINIMUM: case WORD_MAXIMUM: if (json_is_number(v)) check_number(k, word, w, v, at); break;
-    case WORD_ENUM: check_enum(k, w, v, at); break;
-    case WORD_CONST: if (!json_equal(w, v)) finding(k, at, "is not the value that is asked for"); break;
-    case WORD_PATTERN: if (text) check_pattern(k, json_string_value(w), v, at); break;
+    case WORD_MIN_ITEMS:
+        if (json_is_array(v)) check_count(k, at, json_array_size(v), w, true, "element");
+        break;
+    case WORD_MAX_ITEMS:
+        if (json_is_array(v)) check_count(k, at, json_array_size(v), w, false, "element");
+        break;
+    case WORD_MAX_PROPERTIES:
+        if (json_is_object(v)) check_count(k, at, json_object_size(v), w, false, "field");
+        break;
+    case WORD_MIN_LENGTH:
+        if (text) check_count(k, at, code_points(v), w, true, "character");
+        break;
+    case WORD_MAX_LENGTH:
+        if (text) check_count(k, at, code_points(v), w, false, "character");
+        break;
+    case WORD_MINIMUM:
+    case WORD_MAXIMUM:
+        if (json_is_number(v)) check_number(k, word, w, v, at);
+        break;
+    case WORD_ENUM:
+        check_enum(k, w, v, at);
+        break;
+    case WORD_CONST:
+        if (!json_equal(w, v)) finding(k, at, "is not the value that is asked for");
+        break;
+    case WORD_PATTERN:
+        if (text) check_pattern(k, json_string_value(w), v, at);
+        break;
     case WORD_FORMAT:
         if (text && (must = schema_format_check(schema_format(schema), json_str(v)))) finding(k, at, "%s", must);
         break;
-    default: break; /* the rest annotates, or is dealt with by type */
+    default:
+        break; /* the rest annotates, or is dealt with by type */
     }
 }
 
@@ -201,12 +250,15 @@ static void check(struct checker *k, const json_t *schema, json_t *v, const stru
         wrong_type(k, at, types);
         return;
     }
-    json_object_foreach((json_t *)schema, name, w) {
+    json_object_foreach((json_t *)schema, name, w)
+    {
         check_word(k, schema, schema_word(name), w, v, at);
         if (k->found > before) return; /* one finding a value: what follows from a wrong length is noise */
     }
-    if (json_is_object(v)) check_object(k, schema, v, at);
-    else if (json_is_array(v)) check_array(k, schema, v, at);
+    if (json_is_object(v))
+        check_object(k, schema, v, at);
+    else if (json_is_array(v))
+        check_array(k, schema, v, at);
 }
 
 size_t schema_check(const json_t *schema, json_t *v, schema_report *report, void *arg)

@@ -3,14 +3,32 @@
 #include "base/clock.h"
 #include "base/id.h"
 
-static const struct { const char *name; enum schema_word word; } words[] = {
-    { "type", WORD_TYPE }, { "properties", WORD_PROPERTIES }, { "required", WORD_REQUIRED },
-    { "additionalProperties", WORD_ADDITIONAL }, { "items", WORD_ITEMS }, { "minItems", WORD_MIN_ITEMS },
-    { "maxItems", WORD_MAX_ITEMS }, { "maxProperties", WORD_MAX_PROPERTIES }, { "minLength", WORD_MIN_LENGTH },
-    { "maxLength", WORD_MAX_LENGTH }, { "minimum", WORD_MINIMUM }, { "maximum", WORD_MAXIMUM }, { "enum", WORD_ENUM },
-    { "const", WORD_CONST }, { "pattern", WORD_PATTERN }, { "format", WORD_FORMAT }, { "default", WORD_DEFAULT },
-    { "example", WORD_EXAMPLE }, { "description", WORD_DESCRIPTION }, { "title", WORD_TITLE },
-    { "writeOnly", WORD_WRITE_ONLY }, { "x-env", WORD_X_ENV },
+static const struct {
+    const char *name;
+    enum schema_word word;
+} words[] = {
+    { "type", WORD_TYPE },
+    { "properties", WORD_PROPERTIES },
+    { "required", WORD_REQUIRED },
+    { "additionalProperties", WORD_ADDITIONAL },
+    { "items", WORD_ITEMS },
+    { "minItems", WORD_MIN_ITEMS },
+    { "maxItems", WORD_MAX_ITEMS },
+    { "maxProperties", WORD_MAX_PROPERTIES },
+    { "minLength", WORD_MIN_LENGTH },
+    { "maxLength", WORD_MAX_LENGTH },
+    { "minimum", WORD_MINIMUM },
+    { "maximum", WORD_MAXIMUM },
+    { "enum", WORD_ENUM },
+    { "const", WORD_CONST },
+    { "pattern", WORD_PATTERN },
+    { "format", WORD_FORMAT },
+    { "default", WORD_DEFAULT },
+    { "example", WORD_EXAMPLE },
+    { "description", WORD_DESCRIPTION },
+    { "title", WORD_TITLE },
+    { "writeOnly", WORD_WRITE_ONLY },
+    { "x-env", WORD_X_ENV },
 };
 
 enum schema_word schema_word(const char *name)
@@ -34,11 +52,16 @@ unsigned schema_types(const json_t *schema)
     if (!type) return TYPE_ALL;
     if (json_is_string(type)) return schema_type_bit(json_string_value(type));
     unsigned set = 0;
-    for (size_t i = 0; i < json_array_size(type); i++) set |= schema_type_bit(json_string_value(json_array_get(type, i)));
+    for (size_t i = 0; i < json_array_size(type); i++)
+        set |= schema_type_bit(json_string_value(json_array_get(type, i)));
     return set;
 }
 
-static const struct { const char *name; enum schema_format format; const char *must; } formats[] = {
+static const struct {
+    const char *name;
+    enum schema_format format;
+    const char *must;
+} formats[] = {
     { "uuid", FORMAT_UUID, "must be a UUID" },
     { "uri", FORMAT_URI, "must be an absolute URI such as https://example.org/path" },
     { "date-time", FORMAT_TIME, "must be an RFC 3339 time such as 2026-01-31T12:00:00Z" },
@@ -60,7 +83,8 @@ enum schema_format schema_format(const json_t *schema)
 static bool is_uri(sl_str s)
 {
     size_t i = 0;
-    while (i < s.n && (isalnum((unsigned char)s.p[i]) || (i && strchr("+-.", s.p[i]) && s.p[i]))) i++;
+    while (i < s.n && (isalnum((unsigned char)s.p[i]) || (i && strchr("+-.", s.p[i]) && s.p[i])))
+        i++;
     if (i == 0 || i >= s.n || s.p[i] != ':' || !isalpha((unsigned char)s.p[0]) || i + 1 == s.n) return false;
     sl_str rest = str_sub(s, i + 1, s.n);
     for (size_t k = 0; k < rest.n; k++) {
@@ -74,7 +98,8 @@ static bool is_base64(sl_str s)
 {
     size_t n = s.n;
     if (n % 4) return false;
-    while (n && s.n - n < 2 && s.p[n - 1] == '=') n--;
+    while (n && s.n - n < 2 && s.p[n - 1] == '=')
+        n--;
     for (size_t i = 0; i < n; i++)
         if (!isalnum((unsigned char)s.p[i]) && s.p[i] != '+' && s.p[i] != '/') return false;
     return true;
@@ -85,13 +110,27 @@ const char *schema_format_check(enum schema_format f, sl_str s)
     int64_t ignored;
     bool good = true;
     switch (f) {
-    case FORMAT_UUID: good = id_valid(s); break;
-    case FORMAT_URI: good = is_uri(s); break;
-    case FORMAT_TIME: good = clock_parse(s, &ignored); break;
-    case FORMAT_DURATION: good = duration_parse(s, &ignored) && ignored >= 0; break;
-    case FORMAT_DECIMAL: good = money_parse(s, &ignored); break;
-    case FORMAT_BYTE: good = is_base64(s); break;
-    case FORMAT_NONE: case FORMAT_UNKNOWN: break;
+    case FORMAT_UUID:
+        good = id_valid(s);
+        break;
+    case FORMAT_URI:
+        good = is_uri(s);
+        break;
+    case FORMAT_TIME:
+        good = clock_parse(s, &ignored);
+        break;
+    case FORMAT_DURATION:
+        good = duration_parse(s, &ignored) && ignored >= 0;
+        break;
+    case FORMAT_DECIMAL:
+        good = money_parse(s, &ignored);
+        break;
+    case FORMAT_BYTE:
+        good = is_base64(s);
+        break;
+    case FORMAT_NONE:
+    case FORMAT_UNKNOWN:
+        break;
     }
     if (good) return NULL;
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
@@ -100,7 +139,11 @@ const char *schema_format_check(enum schema_format f, sl_str s)
 }
 
 /* ---- patterns: POSIX extended regular expressions, kept by their text ---- */
-struct pattern { char *text; regex_t regex; struct pattern *next; };
+struct pattern {
+    char *text;
+    regex_t regex;
+    struct pattern *next;
+};
 static struct pattern *patterns[256];
 
 const regex_t *schema_pattern(const char *text, char *why, size_t why_size)

@@ -8,7 +8,8 @@ static arena *texts;
 static const sl_str *copy_list(const sl_str *from, size_t n)
 {
     sl_str *to = arena_alloc(texts, (n + 1) * sizeof *to);
-    for (size_t i = 0; i < n; i++) to[i] = arena_copy(texts, from[i]);
+    for (size_t i = 0; i < n; i++)
+        to[i] = arena_copy(texts, from[i]);
     return to;
 }
 

@@ -123,7 +123,8 @@ static void arm_due(void)
 }
 
 /* ---- claim ---- */
-/* One statement for up to n kinds, each with a limit of its own. MATERIALIZED: PostgreSQL must not run the locking part twice.
+/* One statement for up to n kinds, each with a limit of its own. MATERIALIZED: PostgreSQL must not run the locking part twice;
+ * and the rows are locked, so that their ids are all that the update asks for: a planner is left no wrong way to find them.
  * The sub-select around {{now}} lets it use the index although the clock is volatile. */
 static sl_str claim_sql(size_t n)
 {
@@ -137,7 +138,7 @@ static sl_str claim_sql(size_t n)
                        "and run_at <= (select {{now}}) order by run_at limit $%zu {{skip_locked}}) as a%zu",
                    i ? " union all " : "", i, 2 * i + 3, 2 * i + 4, i);
     buf_add_cstr(&b, ") update sl_jobs set state = 'running', owner = $1, attempts = attempts + 1, lease_until = {{now}} + $2, "
-                     "updated_at = {{now}} where id in (select id from picked) and state = 'waiting' "
+                     "updated_at = {{now}} where id in (select id from picked) "
                      "returning id, kind, key, tenant, json, topic, trace, attempts, max_attempts, updated_at");
     buf_add_char(&b, 0);
     made[n] = b.p; /* kept for the process */
@@ -174,7 +175,7 @@ static void run_new(const sl_value *v, struct slot *s)
     r->job.attempt = (uint32_t)v[ATTEMPTS].i;
     r->job.attempts = (uint32_t)v[MAX_ATTEMPTS].i;
     r->claimed_at = v[CLAIMED_AT].i;
-    r->claimed_ns = clock_monotonic();
+    r->claimed_ns = r->renewed_ns = clock_monotonic();
     r->slot = s;
     s->claimed++;
     engine.claimed++;

@@ -34,7 +34,7 @@ struct run {
     struct kind_table *table;     /* pinned while it runs */
     uint32_t backoff_ms, deadline_ms;
     call *call;                   /* while it runs */
-    int64_t claimed_at, claimed_ns, started_ns; /* the store's time, and the monotonic clock */
+    int64_t claimed_at, claimed_ns, started_ns, renewed_ns; /* the store's time, and the monotonic clock */
     bool suspect;                 /* its lease was not among those renewed */
     bool settling;                /* the handler is over, its end is being written */
     bool lost;                    /* the lease is somebody else's: nothing may be written any more */

@@ -1,4 +1,5 @@
 /* lease.c - keeps this process's leases alive, notices lost ones, and takes back those of replicas that are gone. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "jobs/engine.h"
 #include <stdlib.h>
@@ -61,26 +62,36 @@ static sl_err check_suspects(call *c, size_t suspects)
     return SL_OK;
 }
 
+/* Leases younger than a third of their length are left alone: most jobs end within that time. Locked rows are just being
+ * finished; skipping them also keeps this statement out of deadlocks. */
+static sl_err renew_rows(call *c, const sl_rows **rows)
+{
+    int64_t lease = (int64_t)engine.cfg.lease_ms * 1000;
+    return store_query(c, rows, SL("with mine as materialized (select id from sl_jobs where owner = $1 and state = 'running' and "
+                                   "lease_until < {{now}} + $2 {{skip_locked}}) update sl_jobs set lease_until = {{now}} + $3 "
+                                   "where id in (select id from mine) returning id, attempts, updated_at, {{now}} as now"),
+                       SL_ARRAY((const char *)engine.owner, lease / 3 * 2, lease), 3);
+}
+
 static sl_err renew(call *c)
 {
     const sl_rows *rows;
+    int64_t now = clock_monotonic();
     if (!engine.claimed) return SL_OK;
-    /* Locked rows are just being finished. Skipping them also keeps this statement out of deadlocks. */
-    sl_err e = store_query(c, &rows, SL("update sl_jobs set lease_until = {{now}} + $2 where id in (select id from sl_jobs "
-                                        "where owner = $1 and state = 'running' {{skip_locked}}) and owner = $1 and "
-                                        "state = 'running' returning id, attempts, updated_at, {{now}} as now"),
-                           SL_ARRAY((const char *)engine.owner, (int64_t)engine.cfg.lease_ms * 1000), 2);
+    sl_err e = renew_rows(c, &rows);
     if (e) {
         store_rollback(c);
         return e;
     }
     size_t n, suspects = 0;
     struct run **runs = sorted_runs(c, &n);
-    for (size_t i = 0; i < n; i++) runs[i]->suspect = true;
+    for (size_t i = 0; i < n; i++) runs[i]->suspect = now - runs[i]->renewed_ns > (int64_t)engine.cfg.lease_ms * 1000000 / 3;
     for (uint32_t i = 0; i < rows->rows; i++) {
         struct run *r = find(runs, n, sl_cell_text(rows, i, "id"));
-        if (r && r->job.attempt == sl_cell_int(rows, i, "attempts")) r->suspect = false;
-        else if (!r && sl_cell_int(rows, i, "now") - sl_cell_int(rows, i, "updated_at") > ORPHAN_AFTER_US)
+        if (r && r->job.attempt == sl_cell_int(rows, i, "attempts")) {
+            r->suspect = false;
+            r->renewed_ns = now;
+        } else if (!r && sl_cell_int(rows, i, "now") - sl_cell_int(rows, i, "updated_at") > ORPHAN_AFTER_US)
             return_orphan(c, sl_cell_text(rows, i, "id"));
     }
     e = store_commit(c);

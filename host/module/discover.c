@@ -157,30 +157,77 @@ static void take_seen(struct module *m, const json_t *seen)
                     json_string_value(json_object_get(seen, "name")));
 }
 
-/* The plugin's configuration against its schema; all findings go to errors, the first also to the module. */
+struct config_report {
+    const struct module *m;
+    const json_t *only;
+    buf *out;
+};
+
+/* One finding as FILE:LINE: plugins.NAME.config.KEY: sentence. With `only`, keys that are not in it were reported
+ * already. */
+static void config_finding(void *arg, const char *pointer, const char *detail)
+{
+    struct config_report *r = arg;
+    char key[128];
+    snprintf(key, sizeof key, "%.*s", (int)strcspn(*pointer ? pointer + 1 : "", "/"), *pointer ? pointer + 1 : "");
+    if (r->only && !json_object_get(r->only, key)) return;
+    int line = config_plugin_line(module_cfg, r->m->name, key);
+    if (!line) line = config_plugin_line(module_cfg, r->m->name, NULL);
+    if (line) buf_printf(r->out, "%.*s:%d: ", STR_ARG(module_cfg->file), line);
+    buf_printf(r->out, "plugins.%s.config%s%s: %s\n", r->m->name, *key ? "." : "", key, detail);
+}
+
+/* What the schema says about the values. When keys are unknown there is no whole configuration: then the known keys of
+ * the file are checked all the same, so that one run shows every error. */
+static void check_values(struct module *m, const json_t *schema, buf *findings)
+{
+    struct config_report report = { .m = m, .out = findings };
+    if (m->staged->config) {
+        module_hooks->schema_check(schema, m->staged->config, config_finding, &report);
+        return;
+    }
+    json_t *raw = m->configured ? json_deep_copy(m->configured->config) : NULL;
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(raw, next, key, value)
+    {
+        if (!json_object_get(json_object_get(schema, "properties"), key)) json_object_del(raw, key);
+    }
+    report.only = raw ? m->configured->config : NULL;
+    if (raw) module_hooks->schema_check(schema, raw, config_finding, &report);
+    json_decref(raw);
+}
+
+/* The first finding becomes the module's error, the others go to errors. */
+static void fail_config(struct module *m, sl_str findings, buf *errors)
+{
+    sl_str line;
+    str_split(&findings, '\n', &line);
+    module_fail(m, "%.*s", (int)(line.n < 400 ? line.n : 400), line.p);
+    while (str_split(&findings, '\n', &line))
+        if (line.n) buf_add_str(errors, line), buf_add_char(errors, '\n');
+}
+
+/* The plugin's configuration against its schema. */
 static void check_config(struct module *m, sl_str text, buf *errors)
 {
     char why[256] = "";
-    buf own;
+    buf findings;
     json_t *schema = module_hooks->schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why,
                                                sizeof why);
     if (!schema) {
         module_fail(m, "config schema: %s", why);
         return;
     }
-    buf_init(&own, ERRORS_MAX);
-    m->staged->config = config_for_plugin(module_cfg, m->name, schema, module_env, &own);
-    if (!m->staged->config) {
-        sl_str rest = buf_str(&own), line = rest;
-        str_split(&rest, '\n', &line);
-        module_fail(m, "%.*s", (int)(line.n < 400 ? line.n : 400), line.p);
-        while (str_split(&rest, '\n', &line))
-            if (line.n) buf_add_str(errors, line), buf_add_char(errors, '\n');
-    } else
-        m->config = m->staged->config;
+    buf_init(&findings, ERRORS_MAX);
+    m->staged->config = config_for_plugin(module_cfg, m->name, schema, module_env, &findings);
+    check_values(m, schema, &findings);
+    m->config = m->staged->config;
+    if (findings.n) fail_config(m, buf_str(&findings), errors);
     json_decref(m->staged->config_schema);
     m->staged->config_schema = schema;
-    buf_free(&own);
+    buf_free(&findings);
 }
 
 void modules_print_config(buf *out)

@@ -210,7 +210,7 @@ bool head_check(struct conn *c, struct request *r, struct refusal *why)
     if (!framing_ok(c, length, coding, why)) return false;
     x->host = sl_given(host) ? host : SL("");
     x->scheme = c->ssl ? SL("https") : SL("http");
-    x->remote = c->peer;
+    x->remote = arena_copy(x->arena, c->peer); /* the exchange may outlive its connection */
     if (c->trusted) believe_proxy(r);
     return expectation_ok(c, r, expect, why);
 }

@@ -1,10 +1,8 @@
 /* postgres_statement.c - what the engine remembers of a statement's text: prepared variants and its row-counting form. */
-#include "base/arena.h"
 #include "store/postgres.h"
-#include <ctype.h>
+#include "store/sql.h"
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static uint32_t n_notes;
 
@@ -58,58 +56,25 @@ int pg_note_variant(struct pg_note *n, const sl_value *args, size_t count)
     return (int)(n->id * PG_VARIANTS + v);
 }
 
-/* The next word outside of literals, quoted names, comments and brackets, or an absent string at the end; upper-level words
- * only, since RETURNING of a nested statement is not ours. */
-static sl_str next_word(const char **at)
-{
-    int depth = 0;
-    const char *p = *at;
-    while (*p) {
-        if (*p == '\'' || *p == '"') {
-            char quote = *p++;
-            while (*p && *p != quote) p++; /* a doubled quote is two literals in a row */
-            if (*p) p++;
-        } else if (p[0] == '-' && p[1] == '-') {
-            while (*p && *p != '\n') p++;
-        } else if (p[0] == '/' && p[1] == '*') {
-            const char *end = strstr(p + 2, "*/");
-            p = end ? end + 2 : p + strlen(p);
-        } else if (isalpha((unsigned char)*p) || *p == '_') {
-            const char *start = p;
-            while (isalnum((unsigned char)*p) || *p == '_' || *p == '$') p++;
-            if (depth == 0) {
-                *at = p;
-                return sl_lit(start, (size_t)(p - start));
-            }
-        } else {
-            depth += *p == '(' ? 1 : *p == ')' ? -1 : 0;
-            p++;
-        }
-    }
-    *at = p;
-    return sl_lit(NULL, 0);
-}
-
-static bool word_is(sl_str w, const char *what) { return w.n == strlen(what) && !strncasecmp(w.p, what, w.n); }
-
 /* The server itself must refuse the commit when a deferred write did not touch as many rows as asked, because COMMIT is
  * already on its way. So the write runs in a WITH, and a wrong count makes a cast fail, its text naming the count. The cast's
  * argument is an aggregate, so the planner cannot evaluate it early. */
 static char *wrap(const char *sql, unsigned params)
 {
-    if (strstr(sql, "$$") || strchr(sql, '\\')) return NULL; /* quoting that next_word does not read */
-    const char *at = sql;
-    sl_str word = next_word(&at);
-    if (!word_is(word, "insert") && !word_is(word, "update") && !word_is(word, "delete")) return NULL;
+    sl_str text = sl_cstr(sql);
+    struct sql_token t = sql_token(text, 0);
+    if (!sql_is(text, t, "insert") && !sql_is(text, t, "update") && !sql_is(text, t, "delete")) return NULL;
     bool returning = false;
-    while ((word = next_word(&at)).p) returning |= word_is(word, "returning");
-    size_t n = strlen(sql);
-    while (n && (isspace((unsigned char)sql[n - 1]) || sql[n - 1] == ';')) n--;
+    for (int depth = 0; (t = sql_token(text, t.at + t.n)).kind != SQL_END;) {
+        if (t.kind == SQL_BAD) return NULL; /* the server will say it better */
+        if (t.kind == SQL_OTHER) depth += sql[t.at] == '(' ? 1 : sql[t.at] == ')' ? -1 : 0;
+        returning |= !depth && sql_is(text, t, "returning");
+    }
     char *out = NULL;
     if (asprintf(&out,
-                 "with sl_write as (%.*s\n%s) select case when count(*) = $%u then 0 else ('" PG_COUNT_MARK
+                 "with sl_write as (%s\n%s) select case when count(*) = $%u then 0 else ('" PG_COUNT_MARK
                  "' || count(*))::bigint end from sl_write",
-                 (int)n, sql, returning ? "" : " returning 1", params + 1) < 0)
+                 sql, returning ? "" : " returning 1", params + 1) < 0)
         abort();
     return out;
 }

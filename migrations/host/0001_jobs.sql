@@ -21,9 +21,10 @@ create table sl_jobs (
 -- A dead job's key is free for a new job.
 create unique index sl_jobs_key on sl_jobs (kind, key) where key is not null and state <> 'dead';
 
--- One index for each question that is asked all the time: what is due, what does a replica run, what is dead.
+-- One index for each question that is asked all the time: what is due, what runs, what is dead. Those that run are few, and
+-- looking one of them up by id must never be mistaken by a planner for a look through all of one owner's.
 create index sl_jobs_due on sl_jobs (kind, run_at) where state = 'waiting';
-create index sl_jobs_running on sl_jobs (owner) where state = 'running';
+create index sl_jobs_running on sl_jobs (id) where state = 'running';
 create index sl_jobs_dead on sl_jobs (kind, key, id) where state = 'dead';
 
 -- One row for each attempt, appended and never changed.

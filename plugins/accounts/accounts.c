@@ -2,18 +2,18 @@
 #include <service_layer/plugin.h>
 
 #define METADATA SL_MAP(SL_STRING(0, 1024), 64)
-#define NEW_ACCOUNT                                                                                              \
-    SL_OBJECT(SL_REQUIRED("owner", SL_STRING(1, 256), "Who the account belongs to."),                            \
+#define NEW_ACCOUNT                                                                                                    \
+    SL_OBJECT(SL_REQUIRED("owner", SL_STRING(1, 256), "Who the account belongs to."),                                  \
               SL_OPTIONAL("metadata", METADATA SL_DEFAULT("{}"), "Free text values by name."))
-#define ACCOUNT_CHANGE                                                                                           \
-    SL_OBJECT(SL_OPTIONAL("owner", SL_STRING(1, 256), "The new owner."),                                         \
+#define ACCOUNT_CHANGE                                                                                                 \
+    SL_OBJECT(SL_OPTIONAL("owner", SL_STRING(1, 256), "The new owner."),                                               \
               SL_OPTIONAL("metadata", METADATA, "Replaces all metadata."))
-#define ACCOUNT                                                                                                  \
-    SL_OBJECT(SL_REQUIRED("id", SL_ID, "The account."), SL_REQUIRED("tenant", "\"type\":\"string\"", "Its tenant."), \
-              SL_REQUIRED("owner", "\"type\":\"string\"", "Who it belongs to."),                                 \
-              SL_REQUIRED("metadata", METADATA, "Free text values by name."),                                    \
-              SL_REQUIRED("version", "\"type\":\"integer\"", "Counts changes; also the ETag."),                  \
-              SL_REQUIRED("created_at", SL_TIME, "When it was made."),                                           \
+#define ACCOUNT                                                                                                        \
+    SL_OBJECT(SL_REQUIRED("id", SL_ID, "The account."), SL_REQUIRED("tenant", "\"type\":\"string\"", "Its tenant."),   \
+              SL_REQUIRED("owner", "\"type\":\"string\"", "Who it belongs to."),                                       \
+              SL_REQUIRED("metadata", METADATA, "Free text values by name."),                                          \
+              SL_REQUIRED("version", "\"type\":\"integer\"", "Counts changes; also the ETag."),                        \
+              SL_REQUIRED("created_at", SL_TIME, "When it was made."),                                                 \
               SL_REQUIRED("updated_at", SL_TIME, "When it last changed."))
 #define ONE_ID SL_OBJECT(SL_REQUIRED("id", SL_STRING(1, 64), "The account."))
 
@@ -68,7 +68,8 @@ static sl_err answer(void *self, sl_call *c)
 static sl_err why_untouched(sl_call *c, sl_str id)
 {
     const sl_rows *rows;
-    sl_err e = sl_query(c, &rows, "select version from accounts where tenant = $1 and id = $2", sl_fact(c, "tenant"), id);
+    sl_err e = sl_query(c, &rows, "select version from accounts where tenant = $1 and id = $2", sl_fact(c, "tenant"),
+                        id);
     if (e) return e;
     return rows->rows ? SL_EPRECOND : missing(c, id);
 }
@@ -96,9 +97,9 @@ static sl_err drop(void *self, sl_call *c)
     const sl_rows *rows;
     sl_str id = sl_path(c, "account");
     (void)self;
-    sl_err e = sl_query(c, &rows,
-                        "delete from accounts where tenant = $1 and id = $2 and version = coalesce($3, version) returning id",
-                        sl_fact(c, "tenant"), id, sl_if_match(c));
+    sl_err e = sl_query(
+        c, &rows, "delete from accounts where tenant = $1 and id = $2 and version = coalesce($3, version) returning id",
+        sl_fact(c, "tenant"), id, sl_if_match(c));
     if (e) return e;
     if (rows->rows == 0) return why_untouched(c, id);
     e = sl_publish(c, "account.deleted", id, sl_format(c, "{\"id\":\"%.*s\"}", (int)id.n, id.p));
@@ -115,7 +116,8 @@ static const sl_entry entries[] = {
       .doc = "Change an account's owner or metadata; honours If-Match." },
     { SL_ROUTE, "DELETE /accounts/{account}", drop, .scope = "accounts:write", .status = 204,
       .doc = "Delete an account and everything that services keep for it." },
-    { SL_COMPUTE, "accounts.get", answer, .in = ONE_ID, .out = ACCOUNT, .doc = "The account with this id, or a 404 problem." },
+    { SL_COMPUTE, "accounts.get", answer, .in = ONE_ID, .out = ACCOUNT,
+      .doc = "The account with this id, or a 404 problem." },
 };
 
 static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 }, { "sl.bus", 1, 0 } };

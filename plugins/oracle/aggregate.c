@@ -1,14 +1,22 @@
 /* aggregate.c - decimal arithmetic on digits, so that a median has no artefacts of binary floating point. */
 #include "aggregate.h"
 
-/* value = (minus ? -1 : 1) * digits * 10^-scale; digits are 0..9, most significant first, `n` of them, right aligned. */
+/* value = (minus ? -1 : 1) * digits * 10^-scale; digits are 0..9, most significant first, `n` of them, right aligned.
+ */
 enum { DIGITS = 272, EXPONENT_MAX = 64 };
-struct decimal { int minus, scale; unsigned char digit[DIGITS]; };
+struct decimal {
+    int minus, scale;
+    unsigned char digit[DIGITS];
+};
 
 static sl_str trim(sl_str s)
 {
-    while (s.n && strchr(" \t\r\n", s.p[0]) && s.p[0]) { s.p++; s.n--; }
-    while (s.n && strchr(" \t\r\n", s.p[s.n - 1]) && s.p[s.n - 1]) s.n--;
+    while (s.n && strchr(" \t\r\n", s.p[0]) && s.p[0]) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n && strchr(" \t\r\n", s.p[s.n - 1]) && s.p[s.n - 1])
+        s.n--;
     return s;
 }
 
@@ -31,7 +39,10 @@ static int read_decimal(sl_str text, struct decimal *d)
     memset(d, 0, sizeof *d);
     if (s.n && (s.p[0] == '-' || s.p[0] == '+')) d->minus = s.p[i++] == '-';
     for (; is_digit(s, i) || (!point && i < s.n && s.p[i] == '.'); i++) {
-        if (s.p[i] == '.') { point = 1; continue; }
+        if (s.p[i] == '.') {
+            point = 1;
+            continue;
+        }
         seen++;
         scale += point;
         if (n == 0 && s.p[i] == '0') continue; /* leading zeros */
@@ -109,15 +120,20 @@ static size_t write_decimal(const struct decimal *d, char out[DECIMAL_MAX])
     size_t n = 0, first = 0;
     int fraction = d->scale > 0 ? d->scale : 0; /* digits behind the point */
     size_t whole = DIGITS - (size_t)fraction, last = DIGITS;
-    while (first < whole && d->digit[first] == 0) first++;
-    while (last > whole && d->digit[last - 1] == 0) last--;
+    while (first < whole && d->digit[first] == 0)
+        first++;
+    while (last > whole && d->digit[last - 1] == 0)
+        last--;
     if (d->minus && (first < whole || last > whole)) out[n++] = '-';
     if (first == whole) out[n++] = '0';
-    for (size_t i = first; i < whole; i++) out[n++] = (char)('0' + d->digit[i]);
+    for (size_t i = first; i < whole; i++)
+        out[n++] = (char)('0' + d->digit[i]);
     if (last > whole) out[n++] = '.';
-    for (size_t i = whole; i < last; i++) out[n++] = (char)('0' + d->digit[i]);
+    for (size_t i = whole; i < last; i++)
+        out[n++] = (char)('0' + d->digit[i]);
     if (first < whole)
-        for (int i = d->scale; i < 0; i++) out[n++] = '0';
+        for (int i = d->scale; i < 0; i++)
+            out[n++] = '0';
     out[n] = 0;
     return n;
 }
@@ -131,10 +147,12 @@ size_t decimal_median(const sl_str *texts, size_t n, char out[DECIMAL_MAX])
         if (!read_decimal(texts[i], &d[i])) return 0;
         if (d[i].scale > scale) scale = d[i].scale;
     }
-    for (size_t i = 0; i < n; i++) rescale(&d[i], scale);
+    for (size_t i = 0; i < n; i++)
+        rescale(&d[i], scale);
     for (size_t i = 1; i < n; i++) { /* few: insertion sort */
         size_t k = i;
-        for (one = d[i]; k > 0 && compare(&d[k - 1], &one) > 0; k--) d[k] = d[k - 1];
+        for (one = d[i]; k > 0 && compare(&d[k - 1], &one) > 0; k--)
+            d[k] = d[k - 1];
         d[k] = one;
     }
     one = n % 2 ? d[n / 2] : mean(&d[n / 2 - 1], &d[n / 2]);
@@ -145,7 +163,8 @@ int majority(const sl_str *texts, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         size_t equal = 0;
-        for (size_t k = 0; k < n; k++) equal += (size_t)sl_same(texts[i], texts[k]);
+        for (size_t k = 0; k < n; k++)
+            equal += (size_t)sl_same(texts[i], texts[k]);
         if (2 * equal > n) return (int)i;
     }
     return -1;

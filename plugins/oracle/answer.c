@@ -33,30 +33,39 @@ void result_take(sl_call *c, const struct oracle *o, sl_str text, sl_str filter,
     size_t n = 0;
     const char *wrong = jsonpath_filter(text, filter, o->result_max, &filtered, &n);
     if (wrong) {
-        attempt_fail(a, ATTEMPT_FAILED, "filter_failed", "error", sl_format(c, "The filter cannot be applied to the answer. %s", wrong));
+        attempt_fail(a, ATTEMPT_FAILED, "filter_failed", "error",
+                     sl_format(c, "The filter cannot be applied to the answer. %s", wrong));
         return;
     }
     a->result = sl_format(c, "%.*s", (int)n, filtered);
     free(filtered);
-    if (!sl_given(a->result)) attempt_fail(a, ATTEMPT_RETRY, "no_memory", "error", SL("There is no memory for the result."));
+    if (!sl_given(a->result))
+        attempt_fail(a, ATTEMPT_RETRY, "no_memory", "error", SL("There is no memory for the result."));
 }
 
-/* "application/json; charset=utf-8" is allowed by "application/json", "application/ld+json" by "+json". No type: allowed. */
+/* "application/json; charset=utf-8" is allowed by "application/json", "application/ld+json" by "+json". No type:
+ * allowed. */
 static int type_allowed(const struct oracle *o, sl_str type)
 {
     size_t n = 0;
-    while (n < type.n && type.p[n] != ';' && type.p[n] != ' ') n++;
+    while (n < type.n && type.p[n] != ';' && type.p[n] != ' ')
+        n++;
     if (n == 0) return 1;
     for (size_t i = 0; i < o->n_types; i++) {
         sl_str allowed = o->types[i];
-        if (allowed.n && allowed.p[0] == '+' && n > allowed.n && strncasecmp(type.p + n - allowed.n, allowed.p, allowed.n) == 0) return 1;
+        if (allowed.n && allowed.p[0] == '+' && n > allowed.n &&
+            strncasecmp(type.p + n - allowed.n, allowed.p, allowed.n) == 0)
+            return 1;
         if (allowed.n == n && strncasecmp(type.p, allowed.p, n) == 0) return 1;
         if (sl_is(allowed, "*/*")) return 1;
     }
     return 0;
 }
 
-static const struct { const char *class, *code, *result_code; enum outcome outcome; } network[] = {
+static const struct {
+    const char *class, *code, *result_code;
+    enum outcome outcome;
+} network[] = {
     { "timeout", "timeout", "timeout", ATTEMPT_RETRY },
     { "dns", "dns", "not_found", ATTEMPT_RETRY },
     { "connect", "connect", "error", ATTEMPT_RETRY },
@@ -67,17 +76,21 @@ static const struct { const char *class, *code, *result_code; enum outcome outco
     { "protocol", "protocol", "error", ATTEMPT_RETRY },
 };
 
-static void judge_network(sl_call *c, const struct oracle *o, sl_err e, const sl_response *r, const struct outgoing *out,
-                          struct attempt *a)
+static void judge_network(sl_call *c, const struct oracle *o, sl_err e, const sl_response *r,
+                          const struct outgoing *out, struct attempt *a)
 {
-    sl_str sentence = r && sl_given(r->error) ? outgoing_redact(c, out, r->error) : SL("No answer came from the source.");
+    sl_str sentence = r && sl_given(r->error) ? outgoing_redact(c, out, r->error)
+                                              : SL("No answer came from the source.");
     if (e == SL_EINVAL) {
         attempt_fail(a, ATTEMPT_FAILED, "request_malformed", "protocol_not_supported", sentence);
         return;
     }
     sl_str class = r ? r->error_class : sl_lit(NULL, 0);
     if (!sl_given(class))
-        class = e == SL_ETIME ? SL("timeout") : e == SL_ETOOBIG ? SL("too_large") : e == SL_EDENIED ? SL("blocked") : SL("connect");
+        class = e == SL_ETIME     ? SL("timeout")
+                : e == SL_ETOOBIG ? SL("too_large")
+                : e == SL_EDENIED ? SL("blocked")
+                                  : SL("connect");
     if (sl_is(class, "too_large"))
         sentence = sl_format(c, "The answer is larger than the limit result_max_bytes, %zu bytes.", o->result_max);
     a->error_class = class;
@@ -97,14 +110,18 @@ static sl_str said(sl_call *c, const sl_response *r, const struct outgoing *out)
     if (body.n == 0 || !text_is_utf8(body)) return sl_format(c, "The source answered status %d.", (int)r->status);
     body = outgoing_redact(c, out, body);
     if (body.n > SHOWN)
-        for (body.n = SHOWN; body.n && ((unsigned char)body.p[body.n] & 0xc0) == 0x80;) body.n--;
+        for (body.n = SHOWN; body.n && ((unsigned char)body.p[body.n] & 0xc0) == 0x80;)
+            body.n--;
     return sl_format(c, "The source answered status %d: %.*s", (int)r->status, (int)body.n, body.p);
 }
 
 static void judge_status(sl_call *c, const sl_response *r, const struct outgoing *out, struct attempt *a)
 {
-    static const struct { int status; const char *result_code; } codes[] = {
-        { 401, "forbidden" }, { 403, "forbidden" }, { 404, "not_found" }, { 410, "not_found" }, { 408, "timeout" }, { 504, "timeout" } };
+    static const struct {
+        int status;
+        const char *result_code;
+    } codes[] = { { 401, "forbidden" }, { 403, "forbidden" }, { 404, "not_found" },
+                  { 410, "not_found" }, { 408, "timeout" },   { 504, "timeout" } };
     const char *result_code = "error";
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (codes[i].status == r->status) result_code = codes[i].result_code;
@@ -118,8 +135,8 @@ static void judge_status(sl_call *c, const sl_response *r, const struct outgoing
         }
 }
 
-void answer_judge(sl_call *c, const struct oracle *o, sl_err e, const sl_response *r, const struct outgoing *out, sl_str filter,
-                  struct attempt *a)
+void answer_judge(sl_call *c, const struct oracle *o, sl_err e, const sl_response *r, const struct outgoing *out,
+                  sl_str filter, struct attempt *a)
 {
     a->recorded = 1;
     if (r) {
@@ -129,14 +146,17 @@ void answer_judge(sl_call *c, const struct oracle *o, sl_err e, const sl_respons
         a->bytes = (int64_t)r->body.n;
         a->ms = r->elapsed_ms;
     }
-    if (e || !r) judge_network(c, o, e, r, out, a);
-    else if (r->status < 200 || r->status > 299) judge_status(c, r, out, a);
+    if (e || !r)
+        judge_network(c, o, e, r, out, a);
+    else if (r->status < 200 || r->status > 299)
+        judge_status(c, r, out, a);
     else if (!type_allowed(o, r->type)) {
         a->error_class = SL("content_type");
         attempt_fail(a, ATTEMPT_FAILED, "content_type_not_supported", "content_type_not_supported",
                      sl_format(c, "The source answered with content type %.*s, which content_types does not allow.",
                                (int)(r->type.n < 80 ? r->type.n : 80), r->type.p));
-    } else result_take(c, o, r->body, filter, a);
+    } else
+        result_take(c, o, r->body, filter, a);
     if (a->outcome != ATTEMPT_OK && !sl_given(a->error_class)) a->error_class = SL("result");
 }
 
@@ -147,7 +167,8 @@ static struct attempt disagreement(const char *code, const char *sentence)
     return a;
 }
 
-/* None went well: worth another try when one of them is; the sentence is the first source's, or says that all failed. */
+/* None went well: worth another try when one of them is; the sentence is the first source's, or says that all failed.
+ */
 static struct attempt all_failed(const struct attempt *a, size_t n)
 {
     struct attempt end = a[0];
@@ -177,7 +198,8 @@ struct attempt attempts_join(sl_call *c, sl_str aggregation, const struct attemp
         end.result = sl_format(c, "%s", median);
     } else if (sl_is(aggregation, "majority")) {
         int most = majority(good, n_good);
-        if (most < 0) return disagreement("no_majority", "No result is that of more than half of the sources that answered.");
+        if (most < 0)
+            return disagreement("no_majority", "No result is that of more than half of the sources that answered.");
         end.result = good[most];
     }
     return end;

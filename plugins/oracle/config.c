@@ -51,7 +51,8 @@ static void read_numbers(sl_call *c, struct oracle *o)
 
 sl_err oracle_create(sl_call *c, void **self)
 {
-    sl_str tokens = sl_config(c, "runner_tokens"), url = sl_config(c, "resolver_url"), key = sl_config(c, "resolver_key");
+    sl_str tokens = sl_config(c, "runner_tokens"), url = sl_config(c, "resolver_url"),
+           key = sl_config(c, "resolver_key");
     sl_str types = sl_config(c, "content_types");
     struct oracle *o = calloc(1, sizeof *o);
     char *to = o ? malloc(tokens.n + url.n + key.n + types.n + 1) : NULL;

@@ -21,9 +21,15 @@ static sl_err fetch_one(sl_call *c, const struct oracle *o, const struct work *w
         return SL_OK;
     }
     if (!outgoing_build(c, o, source, account, sl_cell_text(w->row, w->at, "payload"), out, a)) return SL_OK;
-    sl_request request = { .size = sizeof request, .timeout_ms = (uint32_t)o->timeout_ms, .max_bytes = (uint32_t)o->result_max,
-                           .max_redirects = o->redirects, .method = out->method, .url = out->url, .body = out->body,
-                           .headers = out->headers, .n_headers = out->n_headers };
+    sl_request request = { .size = sizeof request,
+                           .timeout_ms = (uint32_t)o->timeout_ms,
+                           .max_bytes = (uint32_t)o->result_max,
+                           .max_redirects = o->redirects,
+                           .method = out->method,
+                           .url = out->url,
+                           .body = out->body,
+                           .headers = out->headers,
+                           .n_headers = out->n_headers };
     e = sl_fetch(c, &request, &r);
     if (e == SL_ECANCEL) return e; /* drained or cancelled: somebody else goes on, or nobody */
     answer_judge(c, o, e, r, out, sl_cell_text(w->row, w->at, "filter"), a);
@@ -49,18 +55,25 @@ static sl_err fetch_all(sl_call *c, const struct oracle *o, const struct work *w
 }
 
 /* The external resolver's protocol: GET url?request_id=ID; {done, success, result, error, retry_after_seconds}. */
-static sl_err ask_resolver(sl_call *c, const struct oracle *o, const struct work *w, struct attempt *a, int64_t *wait_us)
+static sl_err ask_resolver(sl_call *c, const struct oracle *o, const struct work *w, struct attempt *a,
+                           int64_t *wait_us)
 {
     const sl_response *r = NULL;
     struct outgoing *out = sl_alloc(c, sizeof *out); /* the key is kept out of sentences like a secret */
     if (!out) return SL_ETOOBIG;
     char mark = memchr(o->resolver_url.p, '?', o->resolver_url.n) ? '&' : '?';
-    sl_pair header = { SL("Authorization"), sl_format(c, "Bearer %.*s", (int)o->resolver_key.n, o->resolver_key.p ? o->resolver_key.p : "") };
+    sl_pair header = { SL("Authorization"), sl_format(c, "Bearer %.*s", (int)o->resolver_key.n,
+                                                      o->resolver_key.p ? o->resolver_key.p : "") };
     out->secrets[0] = o->resolver_key;
     out->n_secrets = o->resolver_key.n ? 1 : 0;
-    sl_request request = { .size = sizeof request, .timeout_ms = (uint32_t)o->timeout_ms, .max_bytes = 2 * (uint32_t)o->result_max + 4096,
-                           .method = SL("GET"), .headers = &header, .n_headers = out->n_secrets,
-                           .url = sl_format(c, "%.*s%crequest_id=%.*s", (int)o->resolver_url.n, o->resolver_url.p, mark, (int)w->id.n, w->id.p) };
+    sl_request request = { .size = sizeof request,
+                           .timeout_ms = (uint32_t)o->timeout_ms,
+                           .max_bytes = 2 * (uint32_t)o->result_max + 4096,
+                           .method = SL("GET"),
+                           .headers = &header,
+                           .n_headers = out->n_secrets,
+                           .url = sl_format(c, "%.*s%crequest_id=%.*s", (int)o->resolver_url.n, o->resolver_url.p, mark,
+                                            (int)w->id.n, w->id.p) };
     sl_err e = sl_fetch(c, &request, &r);
     if (e == SL_ECANCEL) return e;
     answer_judge(c, o, e, r, out, sl_lit(NULL, 0), a);
@@ -73,12 +86,15 @@ static sl_err ask_resolver(sl_call *c, const struct oracle *o, const struct work
         int64_t seconds = sl_to_int(sl_json_at(c, reply, "/retry_after_seconds"), 0);
         *wait_us = seconds > 0 ? (seconds < 3600 ? seconds : 3600) * 1000000 : o->backoff_us / 2;
         if (!sl_given(sl_json_at(c, reply, "/done")))
-            attempt_fail(a, ATTEMPT_RETRY, "resolver_reply", "error", SL("The resolver's reply does not say whether it is done."));
+            attempt_fail(a, ATTEMPT_RETRY, "resolver_reply", "error",
+                         SL("The resolver's reply does not say whether it is done."));
         return SL_OK;
     }
     if (sl_is(sl_json_at(c, reply, "/success"), "true"))
         result_take(c, o, sl_json_at(c, reply, "/result"), sl_cell_text(w->row, w->at, "filter"), a);
-    else attempt_fail(a, ATTEMPT_FAILED, "resolver_failed", "error", error.n ? error : SL("The resolver reports a failure."));
+    else
+        attempt_fail(a, ATTEMPT_FAILED, "resolver_failed", "error",
+                     error.n ? error : SL("The resolver reports a failure."));
     return SL_OK;
 }
 
@@ -106,7 +122,8 @@ static sl_err fetch_inside(sl_call *c, const struct oracle *o, const struct work
 static void lost(struct attempt *a)
 {
     memset(a, 0, sizeof *a);
-    attempt_fail(a, ATTEMPT_RETRY, "worker_lost", "error", SL("The process that worked on the attempt ended before it did."));
+    attempt_fail(a, ATTEMPT_RETRY, "worker_lost", "error",
+                 SL("The process that worked on the attempt ended before it did."));
     a->error_class = SL("worker");
     a->recorded = 1;
 }
@@ -117,7 +134,8 @@ sl_err fetch_job(void *self, sl_call *c)
     const sl_rows *rows;
     struct attempt before;
     int64_t now = sl_now(c);
-    sl_err e = sl_query(c, &rows, "select * from oracle_requests where tenant = $1 and id = $2", sl_fact(c, "tenant"), sl_body(c, "id"));
+    sl_err e = sl_query(c, &rows, "select * from oracle_requests where tenant = $1 and id = $2", sl_fact(c, "tenant"),
+                        sl_body(c, "id"));
     if (e || rows->rows == 0) return e; /* the account was deleted */
     struct work w = work_of(rows, 0);
     sl_str status = sl_cell_text(rows, 0, "status");
@@ -126,7 +144,8 @@ sl_err fetch_job(void *self, sl_call *c)
     sl_value expires = sl_cell(rows, 0, "expires_at");
     if (expires.type == SL_INT && expires.i <= now) return work_expire(c, &w);
     int64_t due = sl_cell_int(rows, 0, "next_attempt_at");
-    if (due > now + 50000) return c->host->jobs->retry(c, (uint32_t)((due - now) / 1000), SL("the next attempt is not due yet"));
+    if (due > now + 50000)
+        return c->host->jobs->retry(c, (uint32_t)((due - now) / 1000), SL("the next attempt is not due yet"));
     lost(&before);
     if (running && w.tries >= o->max_tries) return work_settle(c, o, &w, &before, &before, 1);
     int64_t attempt = w.attempts;

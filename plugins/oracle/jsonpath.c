@@ -4,12 +4,15 @@
 #include <jansson.h>
 
 enum token { BAD, END, ROOT, DOT, OPEN, CLOSE, STAR, COMMA, COLON, NAME, STRING, NUMBER };
-struct values { const json_t **v; size_t n, room; };
+struct values {
+    const json_t **v;
+    size_t n, room;
+};
 struct walk {
     sl_str path;
     size_t at;
-    sl_str text;       /* of the last NAME, STRING or NUMBER */
-    unsigned depth;    /* steps that are left */
+    sl_str text;    /* of the last NAME, STRING or NUMBER */
+    unsigned depth; /* steps that are left */
     const char *wrong;
     struct values now; /* what is selected so far */
 };
@@ -25,26 +28,37 @@ static enum token next(struct walk *w)
     size_t from = w->at++;
     const char *p = w->path.p;
     switch (p[from]) {
-    case '$': return ROOT;
-    case '.': return DOT;
-    case '[': return OPEN;
-    case ']': return CLOSE;
-    case '*': return STAR;
-    case ',': return COMMA;
-    case ':': return COLON;
+    case '$':
+        return ROOT;
+    case '.':
+        return DOT;
+    case '[':
+        return OPEN;
+    case ']':
+        return CLOSE;
+    case '*':
+        return STAR;
+    case ',':
+        return COMMA;
+    case ':':
+        return COLON;
     case '\'':
-        while (w->at < w->path.n && p[w->at] != '\'') w->at++;
+        while (w->at < w->path.n && p[w->at] != '\'')
+            w->at++;
         w->text = sl_lit(p + from + 1, w->at - from - 1);
         return w->at++ < w->path.n ? STRING : BAD;
-    default: break;
+    default:
+        break;
     }
     if (is_name(p[from], 1)) {
-        while (w->at < w->path.n && is_name(p[w->at], 0)) w->at++;
+        while (w->at < w->path.n && is_name(p[w->at], 0))
+            w->at++;
         w->text = sl_lit(p + from, w->at - from);
         return NAME;
     }
     if (p[from] != '-' && (p[from] < '0' || p[from] > '9')) return BAD;
-    while (w->at < w->path.n && p[w->at] >= '0' && p[w->at] <= '9') w->at++;
+    while (w->at < w->path.n && p[w->at] >= '0' && p[w->at] <= '9')
+        w->at++;
     w->text = sl_lit(p + from, w->at - from);
     return NUMBER;
 }
@@ -129,7 +143,8 @@ static int descendants(struct walk *w)
     int ok = next(w) == NAME;
     if (!ok) return malformed(w);
     name = w->text;
-    while (ok && w->now.n > 0) ok = members_into(w, &found, &name, 1) && children(w);
+    while (ok && w->now.n > 0)
+        ok = members_into(w, &found, &name, 1) && children(w);
     replace(w, &found);
     return ok;
 }
@@ -158,7 +173,8 @@ static int slice(struct walk *w, int from, int to)
         int64_t a = from < 0 ? from + size : from, b = to <= 0 ? to + size : to;
         if (a < 0) a = 0;
         if (b > size) b = size;
-        for (; ok && a < b; a++) ok = add(w, &out, json_array_get(w->now.v[i], (size_t)a));
+        for (; ok && a < b; a++)
+            ok = add(w, &out, json_array_get(w->now.v[i], (size_t)a));
     }
     replace(w, &out);
     return ok;
@@ -241,10 +257,14 @@ static int bracket(struct walk *w)
 static int dot(struct walk *w)
 {
     switch (next(w)) {
-    case STAR: return children(w);
-    case DOT: return descendants(w);
-    case NAME: return members(w, &w->text, 1);
-    default: return malformed(w);
+    case STAR:
+        return children(w);
+    case DOT:
+        return descendants(w);
+    case NAME:
+        return members(w, &w->text, 1);
+    default:
+        return malformed(w);
     }
 }
 

@@ -11,12 +11,16 @@ static int too_deep(sl_str s)
     for (size_t i = 0; i < s.n; i++) {
         char ch = s.p[i];
         if (in_string) {
-            if (ch == '\\') i++;
-            else if (ch == '"') in_string = 0;
-        } else if (ch == '"') in_string = 1;
+            if (ch == '\\')
+                i++;
+            else if (ch == '"')
+                in_string = 0;
+        } else if (ch == '"')
+            in_string = 1;
         else if (ch == '[' || ch == '{') {
             if (++depth > JSON_DEPTH_MAX) return 1;
-        } else if ((ch == ']' || ch == '}') && depth > 0) depth--;
+        } else if ((ch == ']' || ch == '}') && depth > 0)
+            depth--;
     }
     return 0;
 }
@@ -24,7 +28,8 @@ static int too_deep(sl_str s)
 static json_t *read_json(sl_str text, size_t flags, const char **wrong)
 {
     json_t *v = NULL;
-    if (too_deep(text)) *wrong = "The JSON is nested more than 64 levels deep.";
+    if (too_deep(text))
+        *wrong = "The JSON is nested more than 64 levels deep.";
     else if (!(v = json_loadb(text.p ? text.p : "", text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, NULL)))
         *wrong = "The text is not valid JSON.";
     return v;
@@ -33,7 +38,11 @@ static json_t *read_json(sl_str text, size_t flags, const char **wrong)
 json_t *json_text_read(sl_str text, const char **wrong) { return read_json(text, JSON_DECODE_INT_AS_REAL, wrong); }
 json_t *json_text_read_exact(sl_str text, const char **wrong) { return read_json(text, 0, wrong); }
 
-struct out { char *p; size_t n, room, max; const char *wrong; };
+struct out {
+    char *p;
+    size_t n, room, max;
+    const char *wrong;
+};
 
 static void put(struct out *o, const char *p, size_t n)
 {
@@ -44,7 +53,8 @@ static void put(struct out *o, const char *p, size_t n)
     }
     if (n > o->room - o->n) {
         size_t room = o->room ? o->room : 256;
-        while (room - o->n < n) room *= 2;
+        while (room - o->n < n)
+            room *= 2;
         char *bigger = realloc(o->p, room);
         if (!bigger) {
             o->wrong = "There is no memory for the result.";
@@ -60,9 +70,18 @@ static void put(struct out *o, const char *p, size_t n)
 /* One UTF-8 sequence (Jansson has checked it) as a code point. */
 static size_t code_point(const unsigned char *s, unsigned *out)
 {
-    if (s[0] < 0x80) { *out = s[0]; return 1; }
-    if (s[0] < 0xe0) { *out = (s[0] & 0x1fu) << 6 | (s[1] & 0x3fu); return 2; }
-    if (s[0] < 0xf0) { *out = (s[0] & 0x0fu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu); return 3; }
+    if (s[0] < 0x80) {
+        *out = s[0];
+        return 1;
+    }
+    if (s[0] < 0xe0) {
+        *out = (s[0] & 0x1fu) << 6 | (s[1] & 0x3fu);
+        return 2;
+    }
+    if (s[0] < 0xf0) {
+        *out = (s[0] & 0x0fu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
+        return 3;
+    }
     *out = (s[0] & 0x07u) << 18 | (s[1] & 0x3fu) << 12 | (s[2] & 0x3fu) << 6 | (s[3] & 0x3fu);
     return 4;
 }
@@ -78,9 +97,12 @@ static void put_string(struct out *o, const char *text, size_t n)
         size_t from = i;
         i += code_point((const unsigned char *)text + i, &ch);
         const char *name = ch && ch < 0x80 ? strchr(named, (int)ch) : NULL;
-        if (name) (void)snprintf(escape, sizeof escape, "\\%c", letters[name - named]);
-        else if (ch >= 0x10000) (void)snprintf(escape, sizeof escape, "\\u%04X\\u%04X", 0xd7c0 + (ch >> 10), 0xdc00 + (ch & 0x3ff));
-        else if (ch < 0x20 || ch > 0x7e || strchr("\"&'+<>`", (int)ch)) (void)snprintf(escape, sizeof escape, "\\u%04X", ch);
+        if (name)
+            (void)snprintf(escape, sizeof escape, "\\%c", letters[name - named]);
+        else if (ch >= 0x10000)
+            (void)snprintf(escape, sizeof escape, "\\u%04X\\u%04X", 0xd7c0 + (ch >> 10), 0xdc00 + (ch & 0x3ff));
+        else if (ch < 0x20 || ch > 0x7e || strchr("\"&'+<>`", (int)ch))
+            (void)snprintf(escape, sizeof escape, "\\u%04X", ch);
         else {
             put(o, text + from, 1);
             continue;
@@ -95,7 +117,8 @@ size_t json_text_number(double v, char out[32])
     char e[40], digits[24], *mark;
     int precision = 0;
     if (v == 0) return (size_t)snprintf(out, 32, signbit(v) ? "-0" : "0");
-    do (void)snprintf(e, sizeof e, "%.*e", precision, v);
+    do
+        (void)snprintf(e, sizeof e, "%.*e", precision, v);
     while (strtod(e, NULL) != v && ++precision < 17);
     mark = strchr(e, 'e');
     int exponent = (int)strtol(mark + 1, NULL, 10), minus = e[0] == '-', n = 0;
@@ -105,7 +128,8 @@ size_t json_text_number(double v, char out[32])
     char *to = out;
     if (minus) *to++ = '-';
     if (exponent < -6 || exponent >= 21) {
-        to += snprintf(to, 26, "%c%s%se%c%d", digits[0], n > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+', abs(exponent));
+        to += snprintf(to, 26, "%c%s%se%c%d", digits[0], n > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+',
+                       abs(exponent));
     } else if (exponent < 0) {
         to += snprintf(to, 30, "0.%.*s%s", -exponent - 1, "000000", digits);
     } else {
@@ -125,10 +149,18 @@ static void put_value(struct out *o, const json_t *v)
     char number[32];
     size_t i, n = 0;
     switch (json_typeof(v)) {
-    case JSON_NULL: put(o, "null", 4); break;
-    case JSON_TRUE: put(o, "true", 4); break;
-    case JSON_FALSE: put(o, "false", 5); break;
-    case JSON_STRING: put_string(o, json_string_value(v), json_string_length(v)); break;
+    case JSON_NULL:
+        put(o, "null", 4);
+        break;
+    case JSON_TRUE:
+        put(o, "true", 4);
+        break;
+    case JSON_FALSE:
+        put(o, "false", 5);
+        break;
+    case JSON_STRING:
+        put_string(o, json_string_value(v), json_string_length(v));
+        break;
     case JSON_INTEGER:
     case JSON_REAL:
         n = json_text_number(json_number_value(v), number);
@@ -136,7 +168,8 @@ static void put_value(struct out *o, const json_t *v)
         break;
     case JSON_ARRAY:
         put(o, "[", 1);
-        json_array_foreach(parent, i, child) {
+        json_array_foreach(parent, i, child)
+        {
             if (i) put(o, ",", 1);
             put_value(o, child);
         }
@@ -144,7 +177,8 @@ static void put_value(struct out *o, const json_t *v)
         break;
     case JSON_OBJECT:
         put(o, "{", 1);
-        json_object_foreach(parent, key, child) {
+        json_object_foreach(parent, key, child)
+        {
             if (n++) put(o, ",", 1);
             put_string(o, key, strlen(key));
             put(o, ":", 1);

@@ -6,8 +6,8 @@
 
 enum { JSONPATH_TEXT_MAX = 1024 };
 
-/* Any JSON value, nested at most JSON_DEPTH_MAX deep. NULL: *wrong says why. The second keeps whole numbers whole; the first
- * makes all numbers doubles, as Neo does. */
+/* Any JSON value, nested at most JSON_DEPTH_MAX deep. NULL: *wrong says why. The second keeps whole numbers whole; the
+ * first makes all numbers doubles, as Neo does. */
 json_t *json_text_read(sl_str text, const char **wrong);
 json_t *json_text_read_exact(sl_str text, const char **wrong);
 /* The values as one JSON array. NULL and *out (malloc'ed), else what is wrong. */

@@ -1,4 +1,4 @@
-/* oracle.h - what the parts of the oracle plugin share: its settings, a request in work, an attempt, and their handlers. */
+/* oracle.h - what the parts of the oracle share: settings, a request in work, an attempt, their handlers. */
 #ifndef ORACLE_H
 #define ORACLE_H
 #include <service_layer/json.h>
@@ -22,19 +22,19 @@ struct oracle {
 enum outcome { ATTEMPT_OK, ATTEMPT_RETRY, ATTEMPT_FAILED };
 struct attempt {
     enum outcome outcome;
-    sl_str source_id, result;             /* result: filtered, when it went well */
-    sl_str address, content_type, error;  /* error: a sentence without secrets */
-    const char *code, *result_code;       /* error_code and Neo's code, when it did not */
+    sl_str source_id, result;            /* result: filtered, when it went well */
+    sl_str address, content_type, error; /* error: a sentence without secrets */
+    const char *code, *result_code;      /* error_code and Neo's code, when it did not */
     sl_str error_class;
     int64_t status, bytes, ms;
-    int64_t wait_us;                      /* what the source asked to wait, 0 = nothing */
-    int recorded;                         /* worth a row: a source or a runner was really asked */
-    int at_once;                          /* the next try need not wait */
+    int64_t wait_us; /* what the source asked to wait, 0 = nothing */
+    int recorded;    /* worth a row: a source or a runner was really asked */
+    int at_once;     /* the next try need not wait */
 };
 
 /* A request that somebody took on: `run` is the right to write its end. */
 struct work {
-    const sl_rows *row;                   /* of oracle_requests, and which one */
+    const sl_rows *row; /* of oracle_requests, and which one */
     uint32_t at;
     sl_str id, tenant;
     int64_t run, attempts, tries;
@@ -52,28 +52,29 @@ sl_err source_missing(sl_call *c, sl_str id);
 
 /* ---- requests.c ---- */
 sl_handler request_create, request_list, request_get, request_cancel, request_replay;
-sl_err request_reply(sl_call *c, int32_t status, sl_str id);  /* [S] */
+sl_err request_reply(sl_call *c, int32_t status, sl_str id); /* [S] */
 sl_err request_missing(sl_call *c);
-sl_err request_schedule(sl_call *c, sl_str id, int64_t run, int64_t at); /* the job of the next run; joins the transaction */
+sl_err request_schedule(sl_call *c, sl_str id, int64_t run,
+                        int64_t at); /* the job of the next run; joins the transaction */
 
 /* ---- outgoing.c: from a source and a payload to a request on the wire ---- */
 struct outgoing {
     sl_str method, url, body;
     sl_pair headers[HEADERS_MAX];
     size_t n_headers;
-    sl_str secrets[SECRETS_MAX];          /* values that went in, to be kept out of sentences */
+    sl_str secrets[SECRETS_MAX]; /* values that went in, to be kept out of sentences */
     size_t n_secrets;
 };
 /* [S] Resolves {{secret:NAME}}; fills a->error and a->code and returns 0 when it cannot be built. */
-int outgoing_build(sl_call *c, const struct oracle *o, const sl_rows *source, sl_str account, sl_str payload, struct outgoing *out,
-                   struct attempt *a);
+int outgoing_build(sl_call *c, const struct oracle *o, const sl_rows *source, sl_str account, sl_str payload,
+                   struct outgoing *out, struct attempt *a);
 sl_str outgoing_redact(sl_call *c, const struct outgoing *out, sl_str text);
-const char *template_check(sl_str text);  /* NULL, or what is wrong with its {{secret:NAME}} references */
+const char *template_check(sl_str text); /* NULL, or what is wrong with its {{secret:NAME}} references */
 
 /* ---- answer.c: what an answer means ---- */
 void attempt_fail(struct attempt *a, enum outcome outcome, const char *code, const char *result_code, sl_str sentence);
-void answer_judge(sl_call *c, const struct oracle *o, sl_err e, const sl_response *r, const struct outgoing *out, sl_str filter,
-                  struct attempt *a);
+void answer_judge(sl_call *c, const struct oracle *o, sl_err e, const sl_response *r, const struct outgoing *out,
+                  sl_str filter, struct attempt *a);
 /* Filter and check a result text; a->result or a failure. */
 void result_take(sl_call *c, const struct oracle *o, sl_str text, sl_str filter, struct attempt *a);
 /* One outcome of several tries by the request's aggregation. */
@@ -86,8 +87,8 @@ sl_handler fetch_job;
 /* Take the request on: run, attempts and tries grow. 0 rows changed (somebody else has it): w->run is 0. [S] */
 sl_err work_take(sl_call *c, struct work *w, sl_str lease, int64_t lease_until);
 /* Write the end of a run, or the next try, with the attempts' rows; nothing when the run was lost. [S] */
-sl_err work_settle(sl_call *c, const struct oracle *o, const struct work *w, const struct attempt *end, const struct attempt *tries,
-                   size_t n);
+sl_err work_settle(sl_call *c, const struct oracle *o, const struct work *w, const struct attempt *end,
+                   const struct attempt *tries, size_t n);
 sl_err work_postpone(sl_call *c, const struct work *w, int64_t wait_us); /* [S] not done yet, and no attempt used up */
 sl_err work_expire(sl_call *c, const struct work *w);                    /* [S] */
 sl_err attempt_record(sl_call *c, const struct work *w, int64_t attempt, const struct attempt *a); /* [S] */

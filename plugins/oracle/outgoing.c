@@ -1,4 +1,4 @@
-/* outgoing.c - from a source and a payload to a request on the wire, with {{secret:NAME}} replaced at the last moment. */
+/* outgoing.c - from a source and a payload to a request on the wire; {{secret:NAME}} is replaced at the last moment. */
 #include "jsontext.h"
 #include "oracle.h"
 #include <strings.h>
@@ -23,7 +23,8 @@ static int next_reference(sl_str s, size_t *at, sl_str *name, size_t *end)
     if (!p) return 0;
     *at = (size_t)(p - s.p);
     size_t from = *at + OPEN_N, i = from;
-    while (i < s.n && name_char(s.p[i], i == from)) i++;
+    while (i < s.n && name_char(s.p[i], i == from))
+        i++;
     if (i == from || i - from > NAME_MAX_BYTES || i + 2 > s.n || memcmp(s.p + i, "}}", 2) != 0) return -1;
     *name = sl_lit(s.p + from, i - from);
     *end = i + 2;
@@ -35,11 +36,15 @@ const char *template_check(sl_str text)
     size_t at = 0, end = 0;
     sl_str name;
     int found;
-    while ((found = next_reference(text, &at, &name, &end)) > 0) at = end;
+    while ((found = next_reference(text, &at, &name, &end)) > 0)
+        at = end;
     return found < 0 ? "A secret is referred to as {{secret:NAME}}." : NULL;
 }
 
-struct names { sl_str name[SECRETS_MAX], value[SECRETS_MAX]; size_t n; };
+struct names {
+    sl_str name[SECRETS_MAX], value[SECRETS_MAX];
+    size_t n;
+};
 
 static int collect(struct names *names, sl_str text)
 {
@@ -47,7 +52,8 @@ static int collect(struct names *names, sl_str text)
     sl_str name;
     for (; next_reference(text, &at, &name, &end) > 0; at = end) {
         size_t k = 0;
-        while (k < names->n && !sl_same(names->name[k], name)) k++;
+        while (k < names->n && !sl_same(names->name[k], name))
+            k++;
         if (k < names->n) continue;
         if (names->n == SECRETS_MAX) return 0;
         names->name[names->n++] = name;
@@ -60,10 +66,14 @@ static int refused(sl_call *c, const sl_msg *m, struct attempt *a)
 {
     sl_str detail = sl_json_at(c, m->body, "/detail");
     if (!sl_given(detail)) detail = SL("The secrets of the source cannot be resolved.");
-    if (m->status == 404) attempt_fail(a, ATTEMPT_FAILED, "secret_not_found", "error", detail);
-    else if (m->status == 403) attempt_fail(a, ATTEMPT_FAILED, "secret_denied", "forbidden", detail);
-    else if (m->status == 410) attempt_fail(a, ATTEMPT_FAILED, "secret_destroyed", "error", detail);
-    else attempt_fail(a, ATTEMPT_RETRY, "secret_unavailable", "error", detail);
+    if (m->status == 404)
+        attempt_fail(a, ATTEMPT_FAILED, "secret_not_found", "error", detail);
+    else if (m->status == 403)
+        attempt_fail(a, ATTEMPT_FAILED, "secret_denied", "forbidden", detail);
+    else if (m->status == 410)
+        attempt_fail(a, ATTEMPT_FAILED, "secret_destroyed", "error", detail);
+    else
+        attempt_fail(a, ATTEMPT_RETRY, "secret_unavailable", "error", detail);
     a->error_class = SL("secret");
     return 0;
 }
@@ -76,7 +86,8 @@ static int resolve(sl_call *c, sl_str account, struct names *names, struct attem
     sl_json_open(&j, NULL, '{');
     sl_json_text(&j, "account_id", account);
     sl_json_open(&j, "names", '[');
-    for (size_t i = 0; i < names->n; i++) sl_json_text(&j, NULL, names->name[i]);
+    for (size_t i = 0; i < names->n; i++)
+        sl_json_text(&j, NULL, names->name[i]);
     sl_json_close(&j, ']');
     sl_json_close(&j, '}');
     sl_err e = sl_ask(c, "secrets.resolve", sl_json_end(&j), &m);
@@ -95,16 +106,28 @@ static int resolve(sl_call *c, sl_str account, struct names *names, struct attem
 }
 
 /* Text that grows in the call's arena. */
-struct text { sl_call *c; char *p; size_t n, room; int failed; };
+struct text {
+    sl_call *c;
+    char *p;
+    size_t n, room;
+    int failed;
+};
 
 static void put(struct text *t, const char *p, size_t n)
 {
-    if (t->failed || n > OUT_MAX - t->n) { t->failed = 1; return; }
+    if (t->failed || n > OUT_MAX - t->n) {
+        t->failed = 1;
+        return;
+    }
     if (n > t->room - t->n) {
         size_t room = t->room ? t->room : 256;
-        while (room - t->n < n) room *= 2;
+        while (room - t->n < n)
+            room *= 2;
         char *bigger = sl_alloc(t->c, room);
-        if (!bigger) { t->failed = 1; return; }
+        if (!bigger) {
+            t->failed = 1;
+            return;
+        }
         if (t->n) memcpy(bigger, t->p, t->n);
         t->p = bigger;
         t->room = room;
@@ -118,7 +141,10 @@ static void put_encoded(struct text *t, sl_str s) /* RFC 3986: all but unreserve
     for (size_t i = 0; i < s.n; i++) {
         unsigned char ch = (unsigned char)s.p[i];
         char escape[4];
-        if (name_char((char)ch, 0) || ch == '~') { put(t, s.p + i, 1); continue; }
+        if (name_char((char)ch, 0) || ch == '~') {
+            put(t, s.p + i, 1);
+            continue;
+        }
         (void)snprintf(escape, sizeof escape, "%%%02X", ch);
         put(t, escape, 3);
     }
@@ -139,8 +165,10 @@ static void expand(struct text *t, const struct names *names, sl_str text, enum 
         const sl_str *value = value_of(names, name);
         put(t, text.p + from, at - from);
         if (!value) continue;
-        if (place == IN_URL) put_encoded(t, *value);
-        else put(t, value->p, value->n);
+        if (place == IN_URL)
+            put_encoded(t, *value);
+        else
+            put(t, value->p, value->n);
     }
     put(t, text.p + from, text.n - from);
 }
@@ -150,10 +178,14 @@ static sl_str done(const struct text *t) { return t->failed ? sl_lit(NULL, 0) : 
 static void put_value(struct text *t, const json_t *v)
 {
     char number[32];
-    if (json_is_string(v)) put_encoded(t, sl_lit(json_string_value(v), json_string_length(v)));
-    else if (json_is_integer(v)) put(t, number, (size_t)snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v)));
-    else if (json_is_real(v)) put_encoded(t, sl_lit(number, json_text_number(json_real_value(v), number)));
-    else if (json_is_boolean(v)) put(t, json_is_true(v) ? "true" : "false", json_is_true(v) ? 4 : 5);
+    if (json_is_string(v))
+        put_encoded(t, sl_lit(json_string_value(v), json_string_length(v)));
+    else if (json_is_integer(v))
+        put(t, number, (size_t)snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v)));
+    else if (json_is_real(v))
+        put_encoded(t, sl_lit(number, json_text_number(json_real_value(v), number)));
+    else if (json_is_boolean(v))
+        put(t, json_is_true(v) ? "true" : "false", json_is_true(v) ? 4 : 5);
     else if (!json_is_null(v)) {
         char *json = json_dumps(v, JSON_COMPACT);
         put_encoded(t, sl_cstr(json));
@@ -171,7 +203,8 @@ static sl_str with_query(sl_call *c, sl_str url, sl_str payload)
     json_t *object = json_text_read_exact(payload, &wrong), *v;
     put(&t, url.p, head);
     if (json_is_object(object)) {
-        json_object_foreach(object, name, v) {
+        json_object_foreach(object, name, v)
+        {
             put(&t, &mark, 1);
             put_encoded(&t, sl_cstr(name));
             put(&t, "=", 1);
@@ -206,12 +239,14 @@ static int add_header(sl_call *c, struct outgoing *out, const struct names *name
     return 1;
 }
 
-static int add_headers(sl_call *c, struct outgoing *out, const struct names *names, sl_str text, int has_body, struct attempt *a)
+static int add_headers(sl_call *c, struct outgoing *out, const struct names *names, sl_str text, int has_body,
+                       struct attempt *a)
 {
     const char *name, *wrong;
     int typed = 0, ok = 1;
     json_t *headers = json_text_read_exact(text, &wrong), *v;
-    json_object_foreach(headers, name, v) {
+    json_object_foreach(headers, name, v)
+    {
         typed |= strcasecmp(name, "content-type") == 0;
         ok = ok && add_header(c, out, names, name, sl_lit(json_string_value(v), json_string_length(v)), a);
     }
@@ -220,27 +255,31 @@ static int add_headers(sl_call *c, struct outgoing *out, const struct names *nam
     return ok;
 }
 
-static int build_url(sl_call *c, const struct names *names, sl_str url, sl_str payload, struct outgoing *out, struct attempt *a)
+static int build_url(sl_call *c, const struct names *names, sl_str url, sl_str payload, struct outgoing *out,
+                     struct attempt *a)
 {
     struct text t = { .c = c };
     expand(&t, names, url, IN_URL);
     out->url = done(&t);
     if (sl_given(out->url) && sl_given(payload)) out->url = with_query(c, out->url, payload);
     if (sl_given(out->url) && out->url.n <= URL_ON_THE_WIRE_MAX) return 1;
-    attempt_fail(a, ATTEMPT_FAILED, "url_too_long", "error", SL("The URL with its parameters is longer than 8192 bytes."));
+    attempt_fail(a, ATTEMPT_FAILED, "url_too_long", "error",
+                 SL("The URL with its parameters is longer than 8192 bytes."));
     return 0;
 }
 
-int outgoing_build(sl_call *c, const struct oracle *o, const sl_rows *source, sl_str account, sl_str payload, struct outgoing *out,
-                   struct attempt *a)
+int outgoing_build(sl_call *c, const struct oracle *o, const sl_rows *source, sl_str account, sl_str payload,
+                   struct outgoing *out, struct attempt *a)
 {
-    sl_str url = sl_cell_text(source, 0, "url"), headers = sl_cell_text(source, 0, "headers"), body = sl_cell_text(source, 0, "body");
+    sl_str url = sl_cell_text(source, 0, "url"), headers = sl_cell_text(source, 0, "headers"),
+           body = sl_cell_text(source, 0, "body");
     struct names names = { .n = 0 };
     (void)o;
     memset(out, 0, sizeof *out);
     out->method = sl_cell_text(source, 0, "method");
     int in_query = sl_is(out->method, "GET") || sl_is(out->method, "HEAD");
-    if (!collect(&names, url) || !collect(&names, headers) || (!in_query && !sl_given(payload) && !collect(&names, body))) {
+    if (!collect(&names, url) || !collect(&names, headers) ||
+        (!in_query && !sl_given(payload) && !collect(&names, body))) {
         attempt_fail(a, ATTEMPT_FAILED, "too_many_secrets", "error", SL("A source may refer to at most 16 secrets."));
         return 0;
     }
@@ -248,7 +287,8 @@ int outgoing_build(sl_call *c, const struct oracle *o, const sl_rows *source, sl
     out->n_secrets = names.n;
     memcpy(out->secrets, names.value, sizeof out->secrets);
     if (!build_url(c, &names, url, in_query ? payload : sl_lit(NULL, 0), out, a)) return 0;
-    if (!in_query && sl_given(payload)) out->body = payload;
+    if (!in_query && sl_given(payload))
+        out->body = payload;
     else if (!in_query && body.n) {
         struct text t = { .c = c };
         expand(&t, &names, body, IN_BODY);

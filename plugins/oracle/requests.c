@@ -86,12 +86,13 @@ sl_err request_create(void *self, sl_call *c)
     sl_str id = sl_new_id(c);
     int64_t now = sl_now(c);
     sl_value expires = o->ttl_us > 0 ? sl_int(now + o->ttl_us) : sl_text(sl_lit(NULL, 0));
-    e = sl_query(c, &rows,
-                 "insert into oracle_requests (id, tenant, account_id, source_id, alternate_source_ids, payload, aggregation, "
-                 "filter, status, run, attempts, tries, created_at, updated_at, expires_at, next_attempt_at) "
-                 "values ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', 0, 0, 0, $9, $9, $10, $9) returning *",
-                 id, sl_fact(c, "tenant"), sl_path(c, "account"), sl_body(c, "source_id"), sl_body(c, "alternate_source_ids"),
-                 sl_body(c, "payload"), sl_body(c, "aggregation"), sl_body(c, "filter"), now, expires);
+    e = sl_query(
+        c, &rows,
+        "insert into oracle_requests (id, tenant, account_id, source_id, alternate_source_ids, payload, aggregation, "
+        "filter, status, run, attempts, tries, created_at, updated_at, expires_at, next_attempt_at) "
+        "values ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', 0, 0, 0, $9, $9, $10, $9) returning *",
+        id, sl_fact(c, "tenant"), sl_path(c, "account"), sl_body(c, "source_id"), sl_body(c, "alternate_source_ids"),
+        sl_body(c, "payload"), sl_body(c, "aggregation"), sl_body(c, "filter"), now, expires);
     if (e == SL_ENOENT) return sl_account_missing(c);
     if (!e && o->n_tokens == 0) e = request_schedule(c, id, 0, 0); /* else runners lease it */
     return e ? e : sl_reply_row(c, 201, rows);
@@ -102,16 +103,19 @@ sl_err request_list(void *self, sl_call *c)
     (void)self;
     sl_err e = sl_account_required(c);
     if (e) return e;
-    return sl_reply_list(c, "select * from oracle_requests where tenant = $1 and account_id = $2 "
-                            "and status = coalesce($3, status) {{page}}",
+    return sl_reply_list(c,
+                         "select * from oracle_requests where tenant = $1 and account_id = $2 "
+                         "and status = coalesce($3, status) {{page}}",
                          sl_fact(c, "tenant"), sl_path(c, "account"), sl_param(c, "status"));
 }
 
 static void number_or_null(sl_json *j, const sl_rows *rows, uint32_t i, const char *name)
 {
     sl_value v = sl_cell(rows, i, name);
-    if (v.type == SL_INT) sl_json_int(j, name, v.i);
-    else sl_json_raw(j, name, sl_lit(NULL, 0));
+    if (v.type == SL_INT)
+        sl_json_int(j, name, v.i);
+    else
+        sl_json_raw(j, name, sl_lit(NULL, 0));
 }
 
 static void text_or_null(sl_json *j, const sl_rows *rows, uint32_t i, const char *name)
@@ -121,12 +125,12 @@ static void text_or_null(sl_json *j, const sl_rows *rows, uint32_t i, const char
 
 static sl_err attempts_json(sl_call *c, sl_str id, sl_str *json)
 {
-    const sl_rows *rows;
-    sl_json j = sl_json_start(c);
-    sl_err e = sl_query(c, &rows,
-                        "select * from oracle_attempts where tenant = $1 and request_id = $2 order by id desc limit 200",
-                        sl_fact(c, "tenant"), id);
+    const sl_rows *rows = NULL;
+    sl_err e = sl_query(
+        c, &rows, "select * from oracle_attempts where tenant = $1 and request_id = $2 order by id desc limit 200",
+        sl_fact(c, "tenant"), id);
     if (e) return e;
+    sl_json j = sl_json_start(c);
     sl_json_open(&j, NULL, '[');
     for (uint32_t i = rows->rows; i-- > 0;) { /* oldest first; of very many, the newest */
         sl_json_open(&j, NULL, '{');
@@ -151,12 +155,12 @@ static sl_err attempts_json(sl_call *c, sl_str id, sl_str *json)
 /* What was the answer before each replay. */
 static sl_err outcomes_json(sl_call *c, sl_str id, sl_str *json)
 {
-    const sl_rows *rows;
-    sl_json j = sl_json_start(c);
+    const sl_rows *rows = NULL;
     sl_err e = sl_query(c, &rows,
                         "select * from oracle_outcomes where tenant = $1 and request_id = $2 order by id desc limit 20",
                         sl_fact(c, "tenant"), id);
     if (e) return e;
+    sl_json j = sl_json_start(c);
     sl_json_open(&j, NULL, '[');
     for (uint32_t i = rows->rows; i-- > 0;) {
         sl_json_open(&j, NULL, '{');
@@ -217,7 +221,8 @@ sl_err request_get(void *self, sl_call *c)
 static sl_err why_not(sl_call *c, const char *detail)
 {
     const sl_rows *rows;
-    sl_err e = sl_query(c, &rows, "select status from oracle_requests where tenant = $1 and account_id = $2 and id = $3",
+    sl_err e = sl_query(c, &rows,
+                        "select status from oracle_requests where tenant = $1 and account_id = $2 and id = $3",
                         sl_fact(c, "tenant"), sl_path(c, "account"), sl_path(c, "request"));
     if (e) return e;
     if (rows->rows == 0) return not_found(c);
@@ -231,12 +236,13 @@ sl_err request_cancel(void *self, sl_call *c)
     const sl_rows *rows;
     sl_str id = sl_path(c, "request");
     (void)self;
-    sl_err e = sl_query(c, &rows,
-                        "update oracle_requests set status = 'cancelled', error = 'The request was cancelled.', "
-                        "error_code = 'cancelled', result_code = 'error', completed_at = $1, updated_at = $1, "
-                        "next_attempt_at = null, lease = null, lease_until = null "
-                        "where tenant = $2 and account_id = $3 and id = $4 and status in ('pending', 'running') returning run",
-                        sl_now(c), sl_fact(c, "tenant"), sl_path(c, "account"), id);
+    sl_err e = sl_query(
+        c, &rows,
+        "update oracle_requests set status = 'cancelled', error = 'The request was cancelled.', "
+        "error_code = 'cancelled', result_code = 'error', completed_at = $1, updated_at = $1, "
+        "next_attempt_at = null, lease = null, lease_until = null "
+        "where tenant = $2 and account_id = $3 and id = $4 and status in ('pending', 'running') returning run",
+        sl_now(c), sl_fact(c, "tenant"), sl_path(c, "account"), id);
     if (e) return e;
     if (rows->rows == 0) return why_not(c, "only a pending or running one can be cancelled.");
     const sl_str label[] = { SL("cancelled") };
@@ -253,18 +259,20 @@ sl_err request_replay(void *self, sl_call *c)
     const sl_rows *rows;
     sl_str id = sl_path(c, "request"), tenant = sl_fact(c, "tenant"), account = sl_path(c, "account");
     int64_t now = sl_now(c);
-    sl_err e = sl_query(c, &rows,
-                        "insert into oracle_outcomes (id, tenant, request_id, status, attempts, result, error, error_code, "
-                        "result_code, completed_at) select cast($1 as text), tenant, id, status, attempts, result, error, "
-                        "error_code, result_code, completed_at from oracle_requests "
-                        "where tenant = $2 and account_id = $3 and id = $4 and status in " ENDED,
-                        sl_new_id(c), tenant, account, id);
+    sl_err e = sl_query(
+        c, &rows,
+        "insert into oracle_outcomes (id, tenant, request_id, status, attempts, result, error, error_code, "
+        "result_code, completed_at) select cast($1 as text), tenant, id, status, attempts, result, error, "
+        "error_code, result_code, completed_at from oracle_requests "
+        "where tenant = $2 and account_id = $3 and id = $4 and status in " ENDED,
+        sl_new_id(c), tenant, account, id);
     if (e) return e;
-    e = sl_query(c, &rows,
-                 "update oracle_requests set status = 'pending', tries = 0, result = null, error = null, error_code = null, "
-                 "result_code = null, completed_at = null, updated_at = $1, next_attempt_at = $1, expires_at = $2 "
-                 "where tenant = $3 and account_id = $4 and id = $5 and status in " ENDED " returning run",
-                 now, o->ttl_us > 0 ? sl_int(now + o->ttl_us) : sl_text(sl_lit(NULL, 0)), tenant, account, id);
+    e = sl_query(
+        c, &rows,
+        "update oracle_requests set status = 'pending', tries = 0, result = null, error = null, error_code = null, "
+        "result_code = null, completed_at = null, updated_at = $1, next_attempt_at = $1, expires_at = $2 "
+        "where tenant = $3 and account_id = $4 and id = $5 and status in " ENDED " returning run",
+        now, o->ttl_us > 0 ? sl_int(now + o->ttl_us) : sl_text(sl_lit(NULL, 0)), tenant, account, id);
     if (e) return e;
     if (rows->rows == 0) return why_not(c, "only one that ended can be replayed.");
     if (o->n_tokens == 0) e = request_schedule(c, id, sl_cell_int(rows, 0, "run"), 0);

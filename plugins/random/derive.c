@@ -6,7 +6,8 @@ enum { MESSAGE_MAX = REQUEST_ID_MAX + 1 + 8 + 8 + 4 };
 
 static size_t put_big_endian(unsigned char *out, uint64_t v, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) out[i] = (unsigned char)(v >> (8 * (bytes - 1 - i)));
+    for (size_t i = 0; i < bytes; i++)
+        out[i] = (unsigned char)(v >> (8 * (bytes - 1 - i)));
     return bytes;
 }
 
@@ -82,8 +83,10 @@ const char *signing_key_read(sl_str text, unsigned char secret_key[SECRET_KEY], 
     unsigned char raw[SECRET_KEY];
     const char *wrong = NULL;
     size_t n = key_bytes(text, raw);
-    if (n == 0) wrong = "it must be 32 bytes (seed) or 64 bytes (seed and public key) in base64 or hex";
-    else crypto_sign_seed_keypair(public_key, secret_key, raw);
+    if (n == 0)
+        wrong = "it must be 32 bytes (seed) or 64 bytes (seed and public key) in base64 or hex";
+    else
+        crypto_sign_seed_keypair(public_key, secret_key, raw);
     if (n == 64 && sodium_memcmp(raw, secret_key, SECRET_KEY) != 0)
         wrong = "its last 32 bytes are not the public key of its first 32 bytes";
     sodium_memzero(raw, sizeof raw);

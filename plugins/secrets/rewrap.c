@@ -77,10 +77,11 @@ sl_err rewrap_start(void *self, sl_call *c)
 {
     const sl_rows *rows;
     (void)self;
-    sl_err e = sl_query(c, &rows,
-                        "update secret_rewrap set run = run + 1, active = 1, done = 0, started_at = $1, finished_at = null "
-                        "where id = 'rewrap' returning run",
-                        sl_now(c));
+    sl_err e = sl_query(
+        c, &rows,
+        "update secret_rewrap set run = run + 1, active = 1, done = 0, started_at = $1, finished_at = null "
+        "where id = 'rewrap' returning run",
+        sl_now(c));
     if (e) return e;
     int64_t run = sl_cell_int(rows, 0, "run");
     e = sl_query(c, &rows, "update secret_versions set skipped_for = null where skipped_for is not null");
@@ -115,6 +116,7 @@ static sl_err rewrap_one(sl_call *c, const sl_rows *rows, uint32_t i, sl_str cur
 static sl_err rewrap_batch(sl_call *c, int64_t run, sl_str current, uint32_t *n, size_t *bytes)
 {
     const sl_rows *rows, *state;
+    uint32_t found;
     sl_err e = sl_query(c, &rows,
                         "select v.id, v.tenant, v.account_id, s.name, v.version, v.sealed, v.key_id "
                         "from secret_versions v join secrets s on s.id = v.secret_id "
@@ -122,16 +124,17 @@ static sl_err rewrap_batch(sl_call *c, int64_t run, sl_str current, uint32_t *n,
                         "order by v.id limit 20",
                         current);
     if (e) return e;
-    *n = rows->rows;
+    found = rows->rows;
     e = sl_query(c, &state,
-                 "update secret_rewrap set done = done + $1, active = $2, finished_at = $3 where id = 'rewrap' and run = $4 "
-                 "returning run",
-                 (int64_t)*n, (int64_t)(*n > 0), *n ? sl_text(sl_lit(NULL, 0)) : sl_int(sl_now(c)), run);
-    if (!e && state->rows == 0) *n = 0; /* another start took over */
-    for (uint32_t i = 0; !e && i < *n; i++) {
+                 "update secret_rewrap set done = done + $1, active = $2, finished_at = $3 "
+                 "where id = 'rewrap' and run = $4 returning run",
+                 (int64_t)found, (int64_t)(found > 0), found ? sl_text(sl_lit(NULL, 0)) : sl_int(sl_now(c)), run);
+    if (!e && state->rows == 0) found = 0; /* another start took over */
+    for (uint32_t i = 0; !e && i < found; i++) {
         *bytes += 2 * sl_cell_text(rows, i, "sealed").n;
         e = rewrap_one(c, rows, i, current);
     }
+    *n = found;
     return e ? e : sl_commit(c);
 }
 

@@ -1,4 +1,4 @@
-/* secrets.h - what the parts of the secrets plugin share: handlers, look-ups and the way values are bound and sealed. */
+/* secrets.h - what the parts of the secrets plugin share: handlers, look-ups, how values are bound and sealed. */
 #ifndef SECRETS_H
 #define SECRETS_H
 #include <service_layer/json.h>
@@ -6,9 +6,10 @@
 enum { METRIC_REWRAPPED, METRIC_DENIED };
 
 /* ---- secrets.c ---- */
-sl_str secret_key(sl_call *c, sl_str name);          /* the name in lower case, as looked up */
-sl_err secret_missing(sl_call *c, sl_str name);      /* the 404 problem that names it */
-/* [S] The secret of the path as a row (id, name, version, acl, deleted_at ...) or a 404; deleted ones only if asked for. */
+sl_str secret_key(sl_call *c, sl_str name);     /* the name in lower case, as looked up */
+sl_err secret_missing(sl_call *c, sl_str name); /* the 404 problem that names it */
+/* [S] The secret of the path as a row (id, name, version, acl, deleted_at ...) or a 404; deleted ones only if asked
+ * for. */
 sl_err secret_find(sl_call *c, int deleted_too, const sl_rows **rows);
 sl_err secret_reply(sl_call *c, int32_t status, sl_str id); /* [S] its metadata */
 

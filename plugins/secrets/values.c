@@ -27,24 +27,28 @@ sl_err value_add(sl_call *c, sl_str secret_id, sl_str name, int64_t version, sl_
     e = sl_query(c, &rows,
                  "insert into secret_versions (id, tenant, account_id, secret_id, version, sealed, key_id, created_at) "
                  "values ($1, $2, $3, $4, $5, $6, $7, $8)",
-                 sl_new_id(c), tenant, account, secret_id, version, sl_blob(sealed), crypto->key_id(c, sealed), sl_now(c));
+                 sl_new_id(c), tenant, account, secret_id, version, sl_blob(sealed), crypto->key_id(c, sealed),
+                 sl_now(c));
     if (e) return e;
-    return sl_query(c, &rows,
-                    "delete from secret_versions where secret_id = $1 and version <= "
-                    "(select version from secret_versions where secret_id = $1 order by version desc limit 1 offset $2)",
-                    secret_id, sl_to_int(sl_config(c, "max_versions"), 10));
+    return sl_query(
+        c, &rows,
+        "delete from secret_versions where secret_id = $1 and version <= "
+        "(select version from secret_versions where secret_id = $1 order by version desc limit 1 offset $2)",
+        secret_id, sl_to_int(sl_config(c, "max_versions"), 10));
 }
 
-/* The value in force at `version` (NULL = now) of a secret: columns id, name, acl, version, sealed, destroyed_at, created_at. */
+/* The value in force at `version` (NULL = now) of a secret: columns id, name, acl, version, sealed, destroyed_at,
+ * created_at. */
 static sl_err find_value(sl_call *c, sl_str account, sl_str name, sl_value version, const sl_rows **rows)
 {
-    return sl_query(c, rows,
-                    "select s.id, s.name, s.acl, s.version as newest, v.version, v.sealed, v.destroyed_at, v.created_at "
-                    "from secrets s join secret_versions v on v.secret_id = s.id "
-                    "where s.tenant = $1 and s.account_id = $2 and s.name_key = $3 and s.deleted_at is null "
-                    "and v.version <= coalesce($4, s.version) and coalesce($4, s.version) <= s.version "
-                    "order by v.version desc limit 1",
-                    sl_fact(c, "tenant"), account, secret_key(c, name), version);
+    return sl_query(
+        c, rows,
+        "select s.id, s.name, s.acl, s.version as newest, v.version, v.sealed, v.destroyed_at, v.created_at "
+        "from secrets s join secret_versions v on v.secret_id = s.id "
+        "where s.tenant = $1 and s.account_id = $2 and s.name_key = $3 and s.deleted_at is null "
+        "and v.version <= coalesce($4, s.version) and coalesce($4, s.version) <= s.version "
+        "order by v.version desc limit 1",
+        sl_fact(c, "tenant"), account, secret_key(c, name), version);
 }
 
 /* Opens the value of find_value's row. Problems name the secret, never its content. */
@@ -53,7 +57,8 @@ static sl_err open_value(sl_call *c, const sl_rows *rows, sl_str account, sl_str
     sl_str name = sl_cell_text(rows, 0, "name");
     int64_t version = sl_cell_int(rows, 0, "version");
     if (sl_cell(rows, 0, "destroyed_at").type != SL_NULL) {
-        sl_str detail = sl_format(c, "Version %lld of secret %.*s was destroyed.", (long long)version, (int)name.n, name.p);
+        sl_str detail = sl_format(c, "Version %lld of secret %.*s was destroyed.", (long long)version, (int)name.n,
+                                  name.p);
         return sl_problem(c, 410, "version_destroyed", detail.p ? detail.p : "This version was destroyed.");
     }
     sl_str aad = value_aad(c, sl_fact(c, "tenant"), account, name, version);
@@ -62,8 +67,9 @@ static sl_err open_value(sl_call *c, const sl_rows *rows, sl_str account, sl_str
     if (e != SL_EDENIED) return e;
     const sl_pair fields[] = { { SL("secret"), sl_cell_text(rows, 0, "id") } };
     sl_log(c, SL_ERROR, "secret cannot be opened: its master key is not configured, or the row was changed", fields, 1);
-    sl_str detail = sl_format(c, "Secret %.*s cannot be opened: its master key is not configured, or it was tampered with.",
-                              (int)name.n, name.p);
+    sl_str detail = sl_format(
+        c, "Secret %.*s cannot be opened: its master key is not configured, or it was tampered with.", (int)name.n,
+        name.p);
     return sl_problem(c, 500, "secret_unreadable", detail.p ? detail.p : "The secret cannot be opened.");
 }
 
@@ -97,8 +103,9 @@ sl_err versions_list(void *self, sl_call *c)
     (void)self;
     sl_err e = secret_find(c, 1, &rows);
     if (e) return e;
-    return sl_reply_list(c, "select id, version, key_id, created_at, destroyed_at from secret_versions "
-                            "where tenant = $1 and secret_id = $2 {{page}}",
+    return sl_reply_list(c,
+                         "select id, version, key_id, created_at, destroyed_at from secret_versions "
+                         "where tenant = $1 and secret_id = $2 {{page}}",
                          sl_fact(c, "tenant"), sl_cell_text(rows, 0, "id"));
 }
 
@@ -136,7 +143,8 @@ static sl_err denied(sl_call *c, sl_str caller, sl_str name)
     sl_count(c, METRIC_DENIED, 1, labels, 1);
     sl_str detail = sl_format(c, "Secret %.*s may not be used by %.*s: its acl does not name it.", (int)name.n, name.p,
                               (int)caller.n, caller.p ? caller.p : "");
-    return sl_problem(c, 403, "secret_denied", detail.p ? detail.p : "The secret's acl does not name the asking plugin.");
+    return sl_problem(c, 403, "secret_denied",
+                      detail.p ? detail.p : "The secret's acl does not name the asking plugin.");
 }
 
 sl_err resolve(void *self, sl_call *c)

@@ -182,10 +182,11 @@ def test_server_errors_are_tried_again_until_the_attempts_are_used_up(server, ht
 
 
 def test_a_source_that_recovers_is_answered(http_source, oracle):
-    http_source.then("/recover", status=500, body="")
-    http_source.then("/recover", status=429, body="")
-    http_source.then("/recover", body="[1]")
-    r = oracle.answer(oracle.source("/recover"))
+    path = "/recover-" + oracle.account
+    http_source.then(path, status=500, body="")
+    http_source.then(path, status=429, body="")
+    http_source.then(path, body="[1]")
+    r = oracle.answer(oracle.source(path))
     assert r["status"] == "succeeded" and r["attempts"] == 3 and r["result"] == "[1]"
     assert [a["status"] for a in r["attempt_log"]] == [500, 429, 200]
 
@@ -220,9 +221,10 @@ def test_limits_are_visible(server):
 
 
 def test_a_slow_source_times_out(http_source, oracle):
-    http_source.then("/slow", body="late", delay=6)
-    http_source.then("/slow", body="[]")
-    r = oracle.answer(oracle.source("/slow"), )
+    path = "/slow-" + oracle.account
+    http_source.then(path, body="late", delay=6)
+    http_source.then(path, body="[]")
+    r = oracle.answer(oracle.source(path))
     assert r["status"] == "succeeded" and r["attempt_log"][0]["error_class"] == "timeout"
     assert 4500 < r["attempt_log"][0]["ms"] < 6000
 

@@ -3,6 +3,11 @@ import base64
 import concurrent.futures
 import hashlib
 import hmac
+import json
+import os
+import re
+import subprocess
+import sys
 import pytest
 
 SEED = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -58,6 +63,21 @@ def test_forgeries_are_named(server):
         assert answer.json()["valid"] is False and answer.json()["reason"], change
     own = {k: v for k, v in body.items() if k != "public_key"}
     assert server.post("/random/verify", json=own).json()["valid"] is True
+
+
+def test_the_documented_verification_runs(server):
+    """docs/services.md: its program agrees with the server, on good values and on forged ones."""
+    docs = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "services.md")
+    program = re.search(r"```python\n(.*?)```", open(docs).read(), re.S).group(1)
+    a = server.account()
+    answer = server.post(f"/accounts/{a}/random", json={"length": 200, "request_id": "dé"}).json()
+
+    def verify(body):
+        return subprocess.run([sys.executable, "-c", program], input=json.dumps(body), capture_output=True, text=True, timeout=20)
+    good = verify(answer)
+    assert good.returncode == 0 and good.stdout == "valid\n", good.stderr
+    assert verify({**answer, "counter": answer["counter"] + 1}).returncode != 0
+    assert verify({**answer, "value": base64.b64encode(b"0" * 200).decode()}).returncode != 0
 
 
 def test_history_is_kept_per_account(server):

@@ -148,9 +148,9 @@ def test_max_inflight_of_an_entry(probe):
     third = probe.get("/probe/hold?ms=1")
     assert third.status_code == 429 and third.headers["Retry-After"]
     for s in sockets:
-        assert s.recv(100).startswith(b"HTTP/1.1 200") or True
+        assert s.recv(100).startswith(b"HTTP/1.1 204"), "those before it go on"
         s.close()
-    eventually(lambda: probe.get("/probe/hold?ms=1").status_code != 429)
+    assert probe.get("/probe/hold?ms=1").status_code == 204
 
 
 def test_watchdog_names_who_held_the_loop(probe):
@@ -298,7 +298,7 @@ def test_metrics_of_a_plugin(probe):
     text = probe.get("/metrics", token=None).text
     value = lambda t: float((re.search(r'probe_counts_total\{way="a"\} (\S+)', t) or [0, 0])[1])  # noqa: E731
     assert value(text) == value(before) + 1, "the wrong ones must not count"
-    assert "probe_level 42" in text and "probe_seconds_count 1" in text or "probe_seconds_count" in text
+    assert "probe_level 42" in text and re.search(r"probe_seconds_count [1-9]", text)
     assert "a metric was given a wrong index" in probe.log
 
 

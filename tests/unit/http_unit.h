@@ -1,4 +1,5 @@
-/* http_unit.h - the HTTP floor between two doubles: exchanges that remember their answer, and modules that are plain tables. */
+/* http_unit.h - the HTTP floor between two doubles: exchanges that remember their answer, and modules that are plain
+ * tables. */
 #ifndef HTTP_UNIT_H
 #define HTTP_UNIT_H
 #include "http/request.h"
@@ -13,7 +14,10 @@ static struct generation unit_generation;
 static uint64_t unit_revision = 1;
 static int unit_pins;
 
-const char *module_status_name(enum module_status s) { return s == MODULE_STARTED ? "started" : s == MODULE_FAILED ? "failed" : "stopping"; }
+const char *module_status_name(enum module_status s)
+{
+    return s == MODULE_STARTED ? "started" : s == MODULE_FAILED ? "failed" : "stopping";
+}
 struct module *modules_first(void) { return &unit_module; }
 uint64_t modules_revision(void) { return unit_revision; }
 void module_pin(struct entry *e) { unit_pins++, e->generation->calls++; }
@@ -47,8 +51,11 @@ static void unit_modules(const sl_entry *table, size_t n)
     unit_generation = (struct generation){ .module = &unit_module, .n_entries = n, .handle = &unit_module };
     unit_generation.entries = calloc(n, sizeof(struct entry));
     for (size_t i = 0; i < n; i++)
-        unit_generation.entries[i] = (struct entry){ .spec = table[i], .generation = &unit_generation, .in = unit_schema(table[i].in),
-            .query = unit_schema(table[i].query), .out = unit_schema(table[i].out) };
+        unit_generation.entries[i] = (struct entry){ .spec = table[i],
+                                                     .generation = &unit_generation,
+                                                     .in = unit_schema(table[i].in),
+                                                     .query = unit_schema(table[i].query),
+                                                     .out = unit_schema(table[i].out) };
     unit_revision++;
 }
 static void unit_modules_free(void)
@@ -62,8 +69,17 @@ static void unit_modules_free(void)
 }
 
 /* ---- exchanges ---- */
-struct unit_answer { int status, ended; char headers[4096], body[65536]; size_t body_n; bool done, gone; };
-struct unit_exchange { exchange x; sl_pair headers[16]; struct unit_answer answer; };
+struct unit_answer {
+    int status, ended;
+    char headers[4096], body[65536];
+    size_t body_n;
+    bool done, gone;
+};
+struct unit_exchange {
+    exchange x;
+    sl_pair headers[16];
+    struct unit_answer answer;
+};
 
 static bool unit_quiet; /* the cost of remembering is not to be measured */
 
@@ -73,7 +89,8 @@ static void unit_note(struct unit_answer *a, int status, const sl_pair *h, size_
     a->status = status;
     a->headers[0] = 0;
     for (size_t i = 0; i < n; i++)
-        at += (size_t)snprintf(a->headers + at, sizeof a->headers - at, "%.*s: %.*s\n", STR_ARG(h[i].name), STR_ARG(h[i].value));
+        at += (size_t)snprintf(a->headers + at, sizeof a->headers - at, "%.*s: %.*s\n", STR_ARG(h[i].name),
+                               STR_ARG(h[i].value));
 }
 static void unit_bytes(struct unit_answer *a, sl_str body)
 {
@@ -100,7 +117,11 @@ size_t exchange_write(exchange *x, sl_str piece)
     unit_bytes(&((struct unit_exchange *)x)->answer, piece);
     return 0;
 }
-sl_err exchange_wait(exchange *x, call *c) { (void)x; return call_check(c); }
+sl_err exchange_wait(exchange *x, call *c)
+{
+    (void)x;
+    return call_check(c);
+}
 void exchange_end(exchange *x)
 {
     ((struct unit_exchange *)x)->answer.done = true;
@@ -118,8 +139,15 @@ static struct unit_exchange *unit_request(const char *method, const char *target
     struct unit_exchange *u = calloc(1, sizeof *u);
     arena *a = arena_new(0);
     sl_str all = arena_copy(a, sl_cstr(headers)), line, name;
-    u->x = (exchange){ .arena = a, .method = sl_cstr(method), .target = arena_copy(a, sl_cstr(target)), .body = sl_cstr(body ? body : ""),
-                       .remote = SL("192.0.2.7"), .scheme = SL("http"), .host = SL("h"), .started = (uint64_t)clock_monotonic(), .max_body = 1 << 20 };
+    u->x = (exchange){ .arena = a,
+                       .method = sl_cstr(method),
+                       .target = arena_copy(a, sl_cstr(target)),
+                       .body = sl_cstr(body ? body : ""),
+                       .remote = SL("192.0.2.7"),
+                       .scheme = SL("http"),
+                       .host = SL("h"),
+                       .started = (uint64_t)clock_monotonic(),
+                       .max_body = 1 << 20 };
     u->x.path = u->x.query = u->x.target;
     str_split(&u->x.query, '?', &u->x.path);
     while (all.n && str_split(&all, '\n', &line)) {
@@ -142,7 +170,8 @@ static void unit_begin(struct unit_exchange *u)
 }
 static void unit_wait(struct unit_exchange *u)
 {
-    while (!u->answer.done) uv_run(loop_uv(), UV_RUN_ONCE);
+    while (!u->answer.done)
+        uv_run(loop_uv(), UV_RUN_ONCE);
 }
 /* The whole way; the caller frees. */
 static struct unit_exchange *unit_ask(const char *method, const char *target, const char *headers, const char *body)
@@ -154,13 +183,14 @@ static struct unit_exchange *unit_ask(const char *method, const char *target, co
 }
 #define TOKEN "authorization: Bearer service-token\n"
 #define ADMIN "authorization: Bearer admin-token\n"
-#define JSON "content-type: application/json\n"
+#define JSON  "content-type: application/json\n"
 
 static void assert_answer(struct unit_exchange *u, int status, const char *in_body, const char *in_headers)
 {
-    if (u->answer.status != status || (in_body && !strstr(u->answer.body, in_body)) || (in_headers && !strstr(u->answer.headers, in_headers)))
-        fail_msg("expected %d, `%s`, `%s`; got %d\n%s\n%s", status, in_body ? in_body : "", in_headers ? in_headers : "", u->answer.status,
-                 u->answer.headers, u->answer.body);
+    if (u->answer.status != status || (in_body && !strstr(u->answer.body, in_body)) ||
+        (in_headers && !strstr(u->answer.headers, in_headers)))
+        fail_msg("expected %d, `%s`, `%s`; got %d\n%s\n%s", status, in_body ? in_body : "",
+                 in_headers ? in_headers : "", u->answer.status, u->answer.headers, u->answer.body);
     assert_int_equal(u->answer.ended, 1);
     unit_free(u);
 }
@@ -187,15 +217,24 @@ static void unit_call(void (*body)(call *c))
     unit_body = body;
     unit_done = false;
     assert_true(call_start(128, 0, NULL, NULL, unit_run));
-    while (!unit_done) uv_run(loop_uv(), UV_RUN_ONCE);
+    while (!unit_done)
+        uv_run(loop_uv(), UV_RUN_ONCE);
 }
 static void unit_setup(const sl_entry *table, size_t n)
 {
     log_setup(getenv("UNIT_LOG") ? SL_DEBUG : SL_ERROR + 1, LOG_AS_TEXT, 2);
     loop_setup(&(struct loop_config){ .max_calls = 1000 }, NULL);
-    unit_config = (struct http_config){ .api_tokens = &unit_api, .n_api_tokens = 1, .admin_tokens = &unit_admin, .n_admin_tokens = 1,
-        .default_tenant = SL("default"), .max_body = 1 << 20, .page_default = 2, .page_max = 100, .deadline_ms = 5000,
-        .max_inflight = 100, .idempotency_ms = 60000 };
+    unit_config = (struct http_config){ .api_tokens = &unit_api,
+                                        .n_api_tokens = 1,
+                                        .admin_tokens = &unit_admin,
+                                        .n_admin_tokens = 1,
+                                        .default_tenant = SL("default"),
+                                        .max_body = 1 << 20,
+                                        .page_default = 2,
+                                        .page_max = 100,
+                                        .deadline_ms = 5000,
+                                        .max_inflight = 100,
+                                        .idempotency_ms = 60000 };
     unit_modules(table, n);
     http_setup(&unit_config);
     unit_call(unit_open);

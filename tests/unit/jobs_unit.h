@@ -119,12 +119,9 @@ static inline void open_store(call *c, bool fresh)
     sl_err e = store_open(c, &cfg, why, sizeof why);
     if (e) print_error("store_open: %s\n", why);
     CHECK(e == SL_OK);
-    static const char *const tables[] = { "sl_jobs", "sl_job_runs", "sl_schedules", "sl_events", "sl_subscriptions", "sl_migrations",
-                                          "effects" };
-    for (size_t i = 0; fresh && i < sizeof tables / sizeof *tables; i++) {
-        char sql[100];
-        snprintf(sql, sizeof sql, "drop table if exists %s", tables[i]);
-        DO(c, (const char *)sql);
+    if (fresh && store_engine() == STORE_POSTGRES) { /* a file and memory are new each time */
+        DO(c, "drop schema public cascade");
+        DO(c, "create schema public");
     }
     snprintf(dir, sizeof dir, "%s/migrations/host", unit_root);
     unsigned applied, pending;

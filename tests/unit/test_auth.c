@@ -7,8 +7,9 @@ static sl_err who(void *self, sl_call *c)
     call *k = (call *)c;
     const struct identity *i = http_identity(k);
     sl_str seen = request_ops.input(k, SL_IN_HEADER, SL("authorization"));
-    return request_ops.reply(k, 200, SL("text/plain"), arena_printf(k->arena, "%.*s %.*s %.*s %s", STR_ARG(i->role), STR_ARG(i->actor),
-                                                                    STR_ARG(i->tenant), sl_given(seen) ? "token seen" : "token hidden"));
+    return request_ops.reply(k, 200, SL("text/plain"),
+                             arena_printf(k->arena, "%.*s %.*s %.*s %s", STR_ARG(i->role), STR_ARG(i->actor),
+                                          STR_ARG(i->tenant), sl_given(seen) ? "token seen" : "token hidden"));
 }
 static const sl_entry table[] = {
     { .kind = SL_ROUTE, .name = "GET /open", .run = who },
@@ -37,9 +38,18 @@ static void get(const char *path, const char *headers, int status, const char *b
 
 static void bearer_is_two_words(void **state)
 {
-    static const char *const good[] = { "Bearer service-token", "bearer service-token", "BEARER  service-token", "Bearer service-token " };
-    static const char *const bad[] = { "service-token", "Bearer", "Bearer ", "Bearer service-token x", "Bearer service-tokenx",
-        "Bearer service-toke", "Basic service-token", "Bearerservice-token", "Bearer\tservice-token", "" };
+    static const char *const good[] = { "Bearer service-token", "bearer service-token", "BEARER  service-token",
+                                        "Bearer service-token " };
+    static const char *const bad[] = { "service-token",
+                                       "Bearer",
+                                       "Bearer ",
+                                       "Bearer service-token x",
+                                       "Bearer service-tokenx",
+                                       "Bearer service-toke",
+                                       "Basic service-token",
+                                       "Bearerservice-token",
+                                       "Bearer\tservice-token",
+                                       "" };
     char line[80];
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -80,7 +90,8 @@ static void tenants(void **state)
     get("/things", TOKEN "x-tenant-id: Team_1.a-b\n", 200, " Team_1.a-b ", NULL);
     get("/things", TOKEN "x-tenant-id: a/b\n", 400, "invalid_tenant", NULL);
     get("/things", TOKEN "x-tenant-id:\n", 400, "invalid_tenant", NULL);
-    get("/things", TOKEN "x-tenant-id: 12345678901234567890123456789012345678901234567890123456789012345\n", 400, "invalid_tenant", NULL);
+    get("/things", TOKEN "x-tenant-id: 12345678901234567890123456789012345678901234567890123456789012345\n", 400,
+        "invalid_tenant", NULL);
     http_cfg.require_tenant = true;
     get("/things", TOKEN, 403, "This needs the header X-Tenant-ID.", NULL);
     get("/things", TOKEN "x-tenant-id: t\n", 200, " t ", NULL);
@@ -115,7 +126,7 @@ static void no_tokens_let_nobody_in(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = { T(bearer_is_two_words), T(roles_and_scopes), T(public_routes), T(tenants), T(metrics_token),
-                                        T(no_tokens_let_nobody_in) };
+    const struct CMUnitTest tests[] = { T(bearer_is_two_words), T(roles_and_scopes),       T(public_routes), T(tenants),
+                                        T(metrics_token),       T(no_tokens_let_nobody_in) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

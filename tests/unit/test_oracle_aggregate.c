@@ -22,7 +22,8 @@ static void medians_are_exact(void **state)
     assert_string_equal(median("0.1", "0.2", NULL, NULL), "0.15");
     assert_string_equal(median("0.1", "0.2", "0.3", "0.4"), "0.25");
     assert_string_equal(median("100.10", NULL, NULL, NULL), "100.1");
-    assert_string_equal(median("9999999999999999999999.9", "9999999999999999999999.7", NULL, NULL), "9999999999999999999999.8");
+    assert_string_equal(median("9999999999999999999999.9", "9999999999999999999999.7", NULL, NULL),
+                        "9999999999999999999999.8");
     assert_string_equal(median("-1", "1", NULL, NULL), "0");
     assert_string_equal(median("-3", "1", NULL, NULL), "-1");
     assert_string_equal(median("-1", "3", NULL, NULL), "1");
@@ -45,8 +46,12 @@ static void numbers_are_taken_from_json(void **state)
     assert_string_equal(median(" 12.5\n", "[13.5]", "[\"14\"]", NULL), "13.5");
     assert_string_equal(median("\"7\"", NULL, NULL, NULL), "7");
     assert_string_equal(median("+7", ".5", "1.", NULL), "1");
-    static const char *const bad[] = { "", "abc", "1,5", "[1,2]", "{}", "null", "1e", "1e65", "--1", "1 2", "0x10", ".", "-", "[]", "NaN",
-        "12345678901234567890123456789012345678901234567890123456789012345" };
+    static const char *const bad[] = {
+        "",    "abc",  "1,5",  "[1,2]",
+        "{}",  "null", "1e",   "1e65",
+        "--1", "1 2",  "0x10", ".",
+        "-",   "[]",   "NaN",  "12345678901234567890123456789012345678901234567890123456789012345"
+    };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (decimal_readable(sl_cstr(bad[i]))) fail_msg("%s is taken for a number", bad[i]);
 }
@@ -65,7 +70,8 @@ static void a_majority_is_more_than_half(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(medians_are_exact), cmocka_unit_test(numbers_are_taken_from_json),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(medians_are_exact),
+                                        cmocka_unit_test(numbers_are_taken_from_json),
                                         cmocka_unit_test(a_majority_is_more_than_half) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* test_random.c - the construction of signed random bytes against known answers, forged values, and forms of the key. */
+/* test_random.c - the construction of signed random bytes against known answers, forged values, and forms of the key.
+ */
 #include "../../plugins/random/derive.c"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,18 +17,27 @@ static int keys(void **state)
     return 0;
 }
 
-static const struct { const char *id; uint64_t counter, ns; uint32_t length; const char *signature, *value; } vectors[] = {
+static const struct {
+    const char *id;
+    uint64_t counter, ns;
+    uint32_t length;
+    const char *signature, *value;
+} vectors[] = {
     { "req-1", 1, 1700000000123456789u, 16,
-      "Q/5jHgDZtVRD0hFdysMEqDcAQ6P5JqOIl4FvWUxyBwD8C+7ulo6V/bewoFeQRgbDyTCTWHk9IXyxxBRkFgTjAQ==", "zsPI8lnIjMqIQJWbpf4CLw==" },
+      "Q/5jHgDZtVRD0hFdysMEqDcAQ6P5JqOIl4FvWUxyBwD8C+7ulo6V/bewoFeQRgbDyTCTWHk9IXyxxBRkFgTjAQ==",
+      "zsPI8lnIjMqIQJWbpf4CLw==" },
     { "", 2, 1700000000000000000u, 100,
       "OSEwMevV07HhzwiWDOVzgxxKidBt+9b6pc0pqp7xlkKo7D19ecBU2OaIswToMCDf/jKIwhLLHpD3P7VLwSWvDg==",
-      "ARHw4taCyeNHSx3W6ACzFVbJsk0Ic3fkeSARS4cLWRP9mF2J0oPnpRmeA+DveWEmAOzRwvddTaKUm9XvkzqSQO/EmoO8YcCzB8ptrxk9wtA8OM2M7JGu"
+      "ARHw4taCyeNHSx3W6ACzFVbJsk0Ic3fkeSARS4cLWRP9mF2J0oPnpRmeA+DveWEmAOzRwvddTaKUm9XvkzqSQO/"
+      "EmoO8YcCzB8ptrxk9wtA8OM2M7JGu"
       "dVoIOYR0Afy6g7OgSA==" },
 };
 
 static struct draw drawn(size_t i)
 {
-    struct draw d = { .request_id = sl_cstr(vectors[i].id), .counter = vectors[i].counter, .created_ns = vectors[i].ns,
+    struct draw d = { .request_id = sl_cstr(vectors[i].id),
+                      .counter = vectors[i].counter,
+                      .created_ns = vectors[i].ns,
                       .length = vectors[i].length };
     draw_sign(&d, secret_key);
     return d;
@@ -87,16 +97,17 @@ static void keys_come_as_seed_or_pair_in_base64_or_hex(void **state)
 {
     (void)state;
     static const char *const good[] = { KEY64, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F",
-        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
-        "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8" };
+                                        "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F",
+                                        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+                                        "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8" };
     unsigned char sk[SECRET_KEY], pk[PUBLIC_KEY], expected[PUBLIC_KEY];
     assert_true(bytes_from_base64(sl_cstr(PUBLIC), expected, PUBLIC_KEY));
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         assert_null(signing_key_read(sl_cstr(good[i]), sk, pk));
         assert_memory_equal(pk, expected, PUBLIC_KEY);
     }
-    static const char *const bad[] = { "short", "AAECAwQ=", "zz0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" };
+    static const char *const bad[] = { "short",
+                                       "AAECAwQ=", "zz0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_non_null(strstr(signing_key_read(sl_cstr(bad[i]), sk, pk), "32 bytes"));
     char mixed[sizeof KEY64];

@@ -8,9 +8,18 @@ static struct route_match m;
 
 static int setup(void **state)
 {
-    static const char *const names[] = { "GET /", "GET /accounts", "POST /accounts", "GET /accounts/{account}",
-        "DELETE /accounts/{account}", "GET /accounts/me", "GET /accounts/{account}/things/{thing}",
-        "GET /accounts/me/things", "PATCH /accounts/{a}/things", "GET /a/{x}/c", "GET /a/b/d", "PUT /files/{name}" };
+    static const char *const names[] = { "GET /",
+                                         "GET /accounts",
+                                         "POST /accounts",
+                                         "GET /accounts/{account}",
+                                         "DELETE /accounts/{account}",
+                                         "GET /accounts/me",
+                                         "GET /accounts/{account}/things/{thing}",
+                                         "GET /accounts/me/things",
+                                         "PATCH /accounts/{a}/things",
+                                         "GET /a/{x}/c",
+                                         "GET /a/b/d",
+                                         "PUT /files/{name}" };
     (void)state;
     made = router_new();
     a = arena_new(0);
@@ -91,7 +100,8 @@ static void nothing_there(void **state)
     assert_int_equal(find("GET", "/accounts//things/x"), ROUTE_NONE);
     assert_int_equal(find("GET", "/Accounts"), ROUTE_NONE);
     char deep[300] = "";
-    for (int i = 0; i < 100; i++) strcat(deep, "/a");
+    for (int i = 0; i < 100; i++)
+        strcat(deep, "/a");
     assert_int_equal(find("GET", deep), ROUTE_NONE);
 }
 
@@ -107,8 +117,9 @@ static void segments_are_decoded(void **state)
 
 static void bad_encodings_are_refused(void **state)
 {
-    static const char *const bad[] = { "/files/%", "/files/%4", "/files/%zz", "/files/a%00", "/files/a%2fb", "/files/a%2Fb",
-                                       "/files/%ff", "/files/..", "/files/%2e%2e", "/files/%2E", "files", "" };
+    static const char *const bad[] = { "/files/%",      "/files/%4",    "/files/%zz", "/files/a%00",
+                                       "/files/a%2fb",  "/files/a%2Fb", "/files/%ff", "/files/..",
+                                       "/files/%2e%2e", "/files/%2E",   "files",      "" };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         m.why = NULL;
@@ -119,9 +130,10 @@ static void bad_encodings_are_refused(void **state)
 
 static void malformed_patterns(void **state)
 {
-    static const char *const bad[] = { "", "GET", "GET ", "get /a", "HEAD /a", "GET a", "GET /a/", "GET //a", "GET /a//b",
-        "GET /{}", "GET /{A}", "GET /{a", "GET /a{b}", "GET /{a}b", "GET /{a}/{a}", "GET /a b", "GET /a?b", "GET /%61",
-        "GET /a/..", "GET  /a", "BREW /pot" };
+    static const char *const bad[] = { "",          "GET",       "GET ",         "get /a",   "HEAD /a",  "GET a",
+                                       "GET /a/",   "GET //a",   "GET /a//b",    "GET /{}",  "GET /{A}", "GET /{a",
+                                       "GET /a{b}", "GET /{a}b", "GET /{a}/{a}", "GET /a b", "GET /a?b", "GET /%61",
+                                       "GET /a/..", "GET  /a",   "BREW /pot" };
     char why[160];
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -130,7 +142,8 @@ static void malformed_patterns(void **state)
         assert_true(why[0]);
     }
     char many[400] = "GET ";
-    for (int i = 0; i < 17; i++) sprintf(many + strlen(many), "/{p%d}", i);
+    for (int i = 0; i < 17; i++)
+        sprintf(many + strlen(many), "/{p%d}", i);
     assert_false(route_check(many, why, sizeof why));
     assert_true(route_check("GET /", why, sizeof why));
     assert_true(route_check("POST /a/{b_2}/c.json", why, sizeof why));

@@ -28,8 +28,10 @@ static size_t run(const char *schema_text, const char *value, json_t **after)
     found[0] = 0;
     size_t n = schema_check(schema, v, note, NULL);
     json_decref(schema);
-    if (after) *after = v;
-    else json_decref(v);
+    if (after)
+        *after = v;
+    else
+        json_decref(v);
     return n;
 }
 
@@ -69,7 +71,8 @@ static void types(void **state)
 static void objects(void **state)
 {
     static const char schema[] = SL_OBJECT(SL_REQUIRED("name", SL_NAME, "The name."),
-        SL_OPTIONAL("tags", SL_LIST(SL_STRING(1, 3), 2), "Tags."), SL_OPTIONAL("more", SL_MAP(SL_INTEGER(0, 9), 2), "More."));
+                                           SL_OPTIONAL("tags", SL_LIST(SL_STRING(1, 3), 2), "Tags."),
+                                           SL_OPTIONAL("more", SL_MAP(SL_INTEGER(0, 9), 2), "More."));
     (void)state;
     ok(schema, "{\"name\":\"a.b\",\"tags\":[\"x\"],\"more\":{\"a\":1}}");
     finds(schema, "{}", "/name: is required");
@@ -90,7 +93,8 @@ static void strings_and_numbers(void **state)
     (void)state;
     ok("{" SL_STRING(2, 2) "}", "\"\xC3\xA9\xE2\x82\xAC\""); /* code points, not bytes */
     finds("{" SL_STRING(1, 9) "}", "\"\"", ": must have at least 1 character");
-    finds("{\"minimum\":9007199254740993}", "9007199254740992", ": must be at least 9007199254740993"); /* past doubles */
+    finds("{\"minimum\":9007199254740993}", "9007199254740992",
+          ": must be at least 9007199254740993"); /* past doubles */
     finds("{\"maximum\":1.5}", "2", ": must be at most 1.5");
     finds("{" SL_ENUM("a", "b") "}", "\"c\"", ": must be one of \"a\", \"b\"");
     finds("{\"const\":[1]}", "[2]", ": is not the value that is asked for");
@@ -101,7 +105,9 @@ static void strings_and_numbers(void **state)
 
 static void formats(void **state)
 {
-    static const struct { const char *schema, *good, *bad; } cases[] = {
+    static const struct {
+        const char *schema, *good, *bad;
+    } cases[] = {
         { "{" SL_ID "}", "\"01890a5d-ac96-774b-bcce-b302099a8057\"", "\"01890a5d\"" },
         { "{" SL_URL "}", "\"https://example.org/a?b#c\"", "\"example.org/a\"" },
         { "{" SL_URL "}", "\"mailto:a@b.org\"", "\"https://exa mple/\"" },
@@ -122,9 +128,11 @@ static void formats(void **state)
 
 static void defaults(void **state)
 {
-    static const char schema[] = "{\"type\":\"object\",\"properties\":{"
+    static const char schema[] =
+        "{\"type\":\"object\",\"properties\":{"
         "\"n\":{\"type\":\"integer\",\"default\":7},\"list\":{\"type\":\"array\",\"default\":[1]},"
-        "\"deep\":{\"type\":\"object\",\"properties\":{\"on\":{\"type\":\"boolean\",\"default\":true}},\"default\":{}}}}";
+        "\"deep\":{\"type\":\"object\",\"properties\":{\"on\":{\"type\":\"boolean\",\"default\":true}},\"default\":{}}}"
+        "}";
     json_t *v;
     (void)state;
     assert_int_equal(run(schema, "{\"list\":[]}", &v), 0);
@@ -139,7 +147,8 @@ static void defaults(void **state)
 static void required_is_gathered(void **state)
 {
     (void)state;
-    json_t *schema = read_good("{\"properties\":{\"a\":{\"required\":true},\"b\":{\"required\":false},\"c\":{}},\"required\":[\"c\"]}");
+    json_t *schema = read_good(
+        "{\"properties\":{\"a\":{\"required\":true},\"b\":{\"required\":false},\"c\":{}},\"required\":[\"c\"]}");
     char *text = json_dumps(schema, JSON_COMPACT);
     assert_string_equal(text, "{\"properties\":{\"a\":{},\"b\":{},\"c\":{}},\"required\":[\"c\",\"a\"]}");
     free(text);
@@ -174,9 +183,11 @@ static void hostile_input_is_bounded(void **state)
 {
     char text[8192] = "";
     (void)state;
-    for (int i = 0; i < 40; i++) strcat(text, "{\"items\":");
+    for (int i = 0; i < 40; i++)
+        strcat(text, "{\"items\":");
     strcat(text, "{}");
-    for (int i = 0; i < 40; i++) strcat(text, "}");
+    for (int i = 0; i < 40; i++)
+        strcat(text, "}");
     refuses(text, "nested deeper");
     /* 200 unknown fields give 50 findings, and a name longer than any pointer is cut */
     json_t *schema = read_good("{\"additionalProperties\":false}"), *v = json_object();
@@ -207,8 +218,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types), cmocka_unit_test(objects), cmocka_unit_test(strings_and_numbers), cmocka_unit_test(formats),
-        cmocka_unit_test(defaults), cmocka_unit_test(required_is_gathered), cmocka_unit_test(bad_schemas_do_not_load),
+        cmocka_unit_test(types),
+        cmocka_unit_test(objects),
+        cmocka_unit_test(strings_and_numbers),
+        cmocka_unit_test(formats),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(required_is_gathered),
+        cmocka_unit_test(bad_schemas_do_not_load),
         cmocka_unit_test(hostile_input_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);

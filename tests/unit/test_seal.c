@@ -39,7 +39,8 @@ static void what_was_sealed_comes_back(void **state)
     arena_free(a);
 }
 
-/* Made by an independent program (Python's cryptography, AESGCM) from key 00..1f, data key 20..3f, nonces a0.. and b0.. */
+/* Made by an independent program (Python's cryptography, AESGCM) from key 00..1f, data key 20..3f, nonces a0.. and b0..
+ */
 static const char VECTOR[] =
     "534c01013633306463643239a0a1a2a3a4a5a6a7a8a9aaabc6395e0e61ee24984a4cadf82b57eef1409d6b23a682745ba437"
     "1cbd43964b3ead2f889600b2ea081294f20bc1c7c5e4b0b1b2b3b4b5b6b7b8b9babb42924f67e442a47b57e282acbc02d6f4"
@@ -113,7 +114,8 @@ static void parts_of_two_blobs_do_not_mix(void **state)
 static void keys_are_taken_raw_base64_and_hex(void **state)
 {
     (void)state;
-    keyring *k[6] = { ring(RAW32), ring("raw:0123456789abcdef0123456789ABCDEF"),
+    keyring *k[6] = { ring(RAW32),
+                      ring("raw:0123456789abcdef0123456789ABCDEF"),
                       ring("base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlBQkNERUY="),
                       ring("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlBQkNERUY="),
                       ring("hex:3031323334353637383961626364656630313233343536373839414243444546"),
@@ -122,7 +124,8 @@ static void keys_are_taken_raw_base64_and_hex(void **state)
         assert_int_equal(seal_key_id(k[i], SL("")).n, 8);
         assert_true(sl_same(seal_key_id(k[0], SL("")), seal_key_id(k[i], SL(""))));
     }
-    for (size_t i = 0; i < 6; i++) keyring_free(k[i]);
+    for (size_t i = 0; i < 6; i++)
+        keyring_free(k[i]);
     keyring_free(ring("0123456789abcdef"));
     keyring_free(ring("0123456789abcdef01234567"));
 }
