@@ -156,6 +156,8 @@ static const struct module_hooks hooks = {
     .reply_list = http_reply_list,
     .problem_write = problem_write,
     .problem_status = problem_status,
+    .row_tag = http_row_tag,
+    .reply_tag = http_reply_tag,
     .rebuilt = http_rebuild_routes,
 };
 
@@ -481,6 +483,7 @@ int main(int argc, char **argv)
 {
     buf out, errors;
     int code = EXIT_CONFIG;
+    if (argc == 2 && strcmp(argv[1], "--cell") == 0) return cell_child_main(&hooks); /* a plugin's child process */
     host.began = clock_monotonic();
     buf_init(&out, ERRORS_MAX);
     buf_init(&errors, ERRORS_MAX);

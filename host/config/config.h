@@ -3,7 +3,7 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-/* isolation: "none" (in this process) or "process". config: as the file has it, NULL = none. lines: key -> line in the
+/* isolation: "in" (this process), "process" (a child) or NULL: as is usual for where its file lies. config: as the file has it, NULL = none. lines: key -> line in the
  * file. */
 struct plugin_config {
     char *name;
@@ -40,7 +40,7 @@ struct config {
     sl_str secret_keys;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
-    int64_t slow_ms, slow_module_ms;
+    int64_t slow_ms, slow_module_ms, process_memory;
     struct plugin_config *plugins; /* as configured, in file order */
     /* jobs, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
@@ -66,8 +66,8 @@ int config_plugin_line(const struct config *cfg, const char *plugin, const char 
  * ends in the `plugins` section with those that are switched off; config_print_plugin adds one that is on, its config
  * by its schema. */
 void config_print(const struct config *cfg, buf *out);
-void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
-                         buf *out);
+void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
+                         const json_t *config, buf *out);
 void config_usage(buf *out);          /* flags and environment variables */
 void config_free(struct config *cfg); /* wipes secrets */
 #endif

@@ -193,6 +193,9 @@ const struct setting settings[] = {
     { "modules.slow_module_ms", SET_DURATION, PUB(slow_module_ms), "1000", "MODULE_SLOW_THRESHOLD_MS", .min = 0,
       .max = HOUR, .doc = "A plugin whose start or stop takes longer is shown as slow." },
 
+    { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
+      .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
+
     { "jobs.concurrency", SET_INT, PUB(job_concurrency), "32", .min = 0, .max = 10000,
       .doc = "Jobs that this process runs at once; 0 = none." },
     { "jobs.lease", SET_DURATION, PUB(job_lease_ms), "6s", .min = SECOND, .max = HOUR,

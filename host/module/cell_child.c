@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { READ_AT_ONCE = 1 << 16, CALLS_MAX = 20000 };
+enum { READ_AT_ONCE = 1 << 16, CALLS_MAX = 1 << 16, KEEP_ROOM = 1 << 20, UNSENT_MAX = 256 << 10 };
+
+/* How the handler waits for its answer: suspended, with the whole process, or on the thread pool. */
+enum waiting { SUSPENDED, BLOCKED, POOLED };
 
 struct input { uint32_t from; sl_str name, value; };
-struct child_call { /* one call in the child, in its arena */
+struct child_call { /* one call in the child, in the call's arena */
     call *c;
     uint32_t id, step, entry, left_ms;
     struct input *inputs;
@@ -19,24 +22,27 @@ struct child_call { /* one call in the child, in its arena */
     bool in_transaction, streaming;
     uint32_t outcome;            /* enum frame_outcome */
     int32_t status;
-    sl_str type, body;           /* or code and detail */
+    sl_str type, body, tag;      /* or code and detail */
     struct frame answer;         /* to the question in hand */
-    bool has_answer, blocking;
-    struct child_call *next;
+    bool has_answer;
+    enum waiting waiting;
 };
 struct start { struct frame f; };
 
 static struct {
     struct module *module;
     struct generation *g;
+    struct module_hooks hooks;
+    sl_err (*render_row)(call *c, int32_t status, const sl_rows *rows);
     uv_poll_t poll;
     uv_async_t posted;
-    pthread_mutex_t lock;        /* of out: the thread pool logs and counts too */
+    pthread_mutex_t lock;        /* of out and of answers: the thread pool logs, counts and asks too */
+    pthread_cond_t answered;
     buf in, out;
     size_t taken;                /* bytes at the front of in that are done with */
-    struct child_call *calls;
-    bool polling_write, stopping;
-} child = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    struct child_call *calls[CALLS_MAX]; /* by the low half of their number */
+    bool writing;
+} child = { .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER };
 
 static _Noreturn void leave(const char *why)
 {
@@ -59,19 +65,28 @@ static void flush(bool wait)
     pthread_mutex_lock(&child.lock);
     while (child.out.n) {
         ssize_t n = write(CELL_FD, child.out.p, child.out.n);
-        if (n > 0) buf_drop_front(&child.out, (size_t)n);
-        else if (n < 0 && errno == EINTR) continue;
-        else if (n < 0 && errno == EAGAIN && wait) poll(&(struct pollfd){ .fd = CELL_FD, .events = POLLOUT }, 1, 1000);
-        else if (n < 0 && errno == EAGAIN) break;
-        else leave("the host is gone");
+        if (n > 0)
+            buf_drop_front(&child.out, (size_t)n);
+        else if (n < 0 && errno == EAGAIN && wait)
+            poll(&(struct pollfd){ .fd = CELL_FD, .events = POLLOUT }, 1, 1000);
+        else if (n < 0 && errno == EAGAIN)
+            break;
+        else if (n >= 0 || errno != EINTR)
+            leave("the host is gone");
     }
+    if (!child.out.n && child.out.room > KEEP_ROOM) buf_free(&child.out);
     pthread_mutex_unlock(&child.lock);
 }
+
+static void on_socket(uv_poll_t *p, int status, int events);
 
 static void flush_turn(void *arg)
 {
     (void)arg;
     flush(false);
+    if (child.writing == (child.out.n > 0)) return;
+    child.writing = child.out.n > 0;
+    uv_poll_start(&child.poll, child.writing ? UV_READABLE | UV_WRITABLE : UV_READABLE, on_socket);
 }
 
 void child_send(void)
@@ -79,25 +94,26 @@ void child_send(void)
     bool on_loop = !pool_call;
     pthread_mutex_lock(&child.lock);
     buf_add_str(&child.out, buf_str(&scratch));
-    bool lost = child.out.overflow;
+    bool lost = child.out.overflow, much = child.out.n > UNSENT_MAX;
     pthread_mutex_unlock(&child.lock);
     if (lost) leave("the host does not read");
     buf_clear(&scratch);
-    if (on_loop) loop_at_turn_end(flush_turn, NULL);
+    if (scratch.room > KEEP_ROOM) buf_free(&scratch);
+    if (much) flush(true); /* who says much waits until it was heard */
+    else if (on_loop) loop_at_turn_end(flush_turn, NULL);
     else uv_async_send(&child.posted);
 }
 
 /* ---- calls ---- */
 static struct child_call *mine(const call *c) { return c->context; }
 uint32_t child_call_id(const call *c) { return mine(c)->id; }
-bool child_in_transaction(const call *c) { return mine(c)->in_transaction; }
+static bool in_transaction(const call *c) { return mine(c)->in_transaction; }
 void child_forget_reply(call *c) { mine(c)->outcome = OUTCOME_NONE; }
 
 static struct child_call *find(uint32_t id)
 {
-    struct child_call *k = child.calls;
-    while (k && k->id != id) k = k->next;
-    return k;
+    struct child_call *k = child.calls[id % CALLS_MAX];
+    return k && k->id == id ? k : NULL;
 }
 
 struct cell_question question_begin(call *c, enum frame_op op)
@@ -108,24 +124,35 @@ struct cell_question question_begin(call *c, enum frame_op op)
 
 static void read_socket(void);
 
-sl_err question_end(call *c, struct cell_question q, bool suspend, struct frame *f)
+static void wait_for_answer(call *c, struct child_call *k)
 {
-    struct child_call *k = mine(c);
-    *f = (struct frame){ .bad = true };
-    if (pool_call) {
-        buf_clear(q.out);
-        return SL_ESTATE;
+    if (k->waiting == SUSPENDED) {
+        call_wait(c, NULL, NULL); /* the host ends it in time: there the call has the same deadline */
+        return;
     }
-    if (!frame_end(q.out, q.start)) return SL_ETOOBIG;
-    k->has_answer = false;
-    k->blocking = !suspend;
-    child_send();
-    if (suspend) call_wait(c, NULL, NULL); /* the host ends it in time: there the call has the same deadline */
-    else flush(true);
+    if (k->waiting == POOLED) {
+        pthread_mutex_lock(&child.lock);
+        while (!k->has_answer)
+            pthread_cond_wait(&child.answered, &child.lock);
+        pthread_mutex_unlock(&child.lock);
+        return;
+    }
+    flush(true);
     while (!k->has_answer) {
         poll(&(struct pollfd){ .fd = CELL_FD, .events = POLLIN }, 1, 1000);
         read_socket();
     }
+}
+
+sl_err question_end(call *c, struct cell_question q, bool suspend, struct frame *f)
+{
+    struct child_call *k = mine(c);
+    *f = (struct frame){ .bad = true };
+    if (!frame_end(q.out, q.start)) return SL_ETOOBIG;
+    k->has_answer = false;
+    k->waiting = pool_call ? POOLED : suspend ? SUSPENDED : BLOCKED;
+    child_send();
+    wait_for_answer(c, k);
     *f = k->answer;
     sl_err e = (sl_err)get_u32(f);
     k->in_transaction = get_u32(f) != 0;
@@ -136,8 +163,10 @@ static sl_str input(call *c, uint32_t from, sl_str name)
 {
     struct child_call *k = mine(c);
     struct frame f;
+    if (from < SL_IN_PATH || from > SL_IN_FACT) return sl_lit(NULL, 0);
     for (size_t i = 0; i < k->n_inputs; i++)
         if (k->inputs[i].from == from && sl_same(k->inputs[i].name, name)) return k->inputs[i].value;
+    if (from == SL_IN_FACT || from == SL_IN_PATH) return sl_lit(NULL, 0); /* all that there are came with the call */
     struct cell_question q = question_begin(c, FRAME_INPUT);
     put_u32(q.out, from);
     put_str(q.out, name);
@@ -156,6 +185,7 @@ static sl_err reply(call *c, int32_t status, sl_str type, sl_str body)
         return question_end(c, q, true, &f);
     }
     k->outcome = OUTCOME_REPLY;
+    k->tag = sl_lit(NULL, 0);
     k->status = status;
     k->type = arena_copy(c->arena, type);
     k->body = arena_copy(c->arena, body);
@@ -189,6 +219,13 @@ static sl_err problem(call *c, int32_t status, sl_str code, sl_str detail)
     return SL_EREPLIED;
 }
 
+static sl_err reply_row(call *c, int32_t status, const sl_rows *rows)
+{
+    sl_err e = child.render_row(c, status, rows);
+    if (!e && !mine(c)->streaming) mine(c)->tag = child.hooks.row_tag(c, rows);
+    return e;
+}
+
 static const struct call_ops child_ops = { input, reply, header, write_piece, problem };
 
 /* ---- running what the host sends ---- */
@@ -201,7 +238,9 @@ static sl_err run_step(struct child_call *k, call *c)
         k->streaming = (e->spec.flags & SL_STREAM) != 0;
         return entry_run(c, e);
     }
-    return step_run(c, g, (enum step)k->step);
+    sl_err e = step_run(c, g, (enum step)k->step);
+    if (k->step == STEP_CREATE && !e) g->created = true;
+    return e;
 }
 
 static void send_return(struct child_call *k, sl_err e)
@@ -213,13 +252,14 @@ static void send_return(struct child_call *k, sl_err e)
     put_u32(out, (uint32_t)k->status);
     put_str(out, k->type);
     put_str(out, k->body);
+    put_str(out, k->tag);
     if (!frame_end(out, start)) {
         start = frame_begin(out, FRAME_RETURN, k->id);
         put_u32(out, (uint32_t)SL_ETOOBIG);
         put_u32(out, OUTCOME_NONE);
         put_u32(out, 0);
-        put_str(out, sl_lit(NULL, 0));
-        put_str(out, sl_lit(NULL, 0));
+        for (int i = 0; i < 3; i++)
+            put_str(out, sl_lit(NULL, 0));
         frame_end(out, start);
     }
     child_send();
@@ -229,9 +269,12 @@ static void run(call *c)
 {
     struct child_call *k = mine(c);
     send_return(k, run_step(k, c));
-    struct child_call **at = &child.calls;
-    while (*at != k) at = &(*at)->next;
-    *at = k->next;
+    child.calls[k->id % CALLS_MAX] = NULL;
+}
+
+static bool step_there(const struct generation *g, uint32_t step)
+{
+    return step == STEP_CREATE ? g->life.create != NULL : step_handler(g, (enum step)step) != NULL;
 }
 
 /* Frame bytes live in the read buffer; what a call keeps is copied to its arena first. */
@@ -261,9 +304,10 @@ static void init(call *c, void *arg)
         k->inputs[i].name = get_str(&f);
         k->inputs[i].value = get_str(&f);
     }
-    if (!frame_done(&f) || (k->step == CELL_STEP_ENTRY && k->entry >= child.g->n_entries)) leave("a call that cannot be read");
-    k->next = child.calls;
-    child.calls = k;
+    if (!frame_done(&f) || (k->step == CELL_STEP_ENTRY && k->entry >= child.g->n_entries) ||
+        (k->step != CELL_STEP_ENTRY && !step_there(child.g, k->step)))
+        leave("a call that cannot be read");
+    child.calls[k->id % CALLS_MAX] = k;
     c->ops = &child_ops;
     c->context = k;
     c->generation = child.g;
@@ -277,9 +321,13 @@ static void on_answer(const struct frame *f)
 {
     struct child_call *k = find(f->call);
     if (!k || k->has_answer) return;
-    k->answer = keep(f, k->c->arena);
+    struct frame answer = keep(f, k->c->arena); /* whose handler does nothing but wait */
+    pthread_mutex_lock(&child.lock);
+    k->answer = answer;
     k->has_answer = true;
-    if (!k->blocking) call_wake(k->c, SL_OK);
+    pthread_cond_broadcast(&child.answered);
+    pthread_mutex_unlock(&child.lock);
+    if (k->waiting == SUSPENDED) call_wake(k->c, SL_OK);
 }
 
 static void on_cancel(const struct frame *f)
@@ -301,22 +349,20 @@ static void send_ready(const char *why)
 
 static void on_init(struct frame *f)
 {
-    static char file[4096];
+    static char file[] = "/proc/self/fd/4";
     char why[MODULE_WHY] = "";
-    arena *a = arena_new(0);
-    sl_str path = get_str(f), name = get_str(f), config = get_str(f);
-    uint32_t number = get_u32(f);
-    log_setup((int)get_u32(f), LOG_AS_TEXT, STDERR_FILENO);
-    if (!frame_done(f) || child.g || path.n >= sizeof file) leave("an order to load that cannot be read");
-    memcpy(file, path.p, path.n);
+    sl_str name = get_str(f), config = get_str(f);
+    uint32_t number = get_u32(f), level = get_u32(f), format = get_u32(f);
+    int64_t memory = get_i64(f);
+    if (!frame_done(f) || child.g) leave("an order to load that cannot be read");
+    log_setup((int)level, (enum log_format)format, STDERR_FILENO);
     child.module = module_new(name);
     child.g = generation_new(child.module);
     child.g->number = number;
     child.g->path = file;
-    child.g->keep_file = true;
     child.g->config = json_read(config, why, sizeof why);
-    arena_free(a);
-    if (!sandbox_enter(file, why, sizeof why) || !generation_open(child.g, why, sizeof why)) {
+    if (!sandbox_enter((uint64_t)memory, why, sizeof why) || !generation_open(child.g, why, sizeof why) ||
+        !sandbox_seal(why, sizeof why)) {
         send_ready(why);
         leave("the plugin does not load");
     }
@@ -324,6 +370,13 @@ static void on_init(struct frame *f)
     child_tables(&child.g->host);
     child.g->draining = false;
     send_ready(NULL);
+}
+
+static _Noreturn void stop(void)
+{
+    if (child.g && child.g->created && child.g->life.destroy) child.g->life.destroy(child.g->self);
+    flush(true);
+    leave(NULL);
 }
 
 static void take(struct frame *f)
@@ -337,7 +390,7 @@ static void take(struct frame *f)
         return;
     case FRAME_ANSWER: on_answer(f); return;
     case FRAME_CANCEL: on_cancel(f); return;
-    case FRAME_STOP: flush(true); leave(NULL);
+    case FRAME_STOP: stop();
     default: leave("an order that is no order");
     }
 }
@@ -384,7 +437,7 @@ static void take_all(void)
     child.taken = 0;
 }
 
-static void on_readable(uv_poll_t *p, int status, int events)
+static void on_socket(uv_poll_t *p, int status, int events)
 {
     (void)p;
     if (status < 0) leave("the socket to the host broke");
@@ -392,13 +445,13 @@ static void on_readable(uv_poll_t *p, int status, int events)
         read_socket();
         take_all();
     }
-    flush(false);
+    flush_turn(NULL);
 }
 
 static void on_posted(uv_async_t *a)
 {
     (void)a;
-    flush(false);
+    flush_turn(NULL);
 }
 
 int cell_child_main(const struct module_hooks *hooks)
@@ -407,11 +460,14 @@ int cell_child_main(const struct module_hooks *hooks)
     buf_init(&child.in, 2 * (size_t)FRAME_MAX);
     buf_init(&child.out, 2 * (size_t)FRAME_MAX);
     loop_setup(&(struct loop_config){ .slow_ms = 0, .max_calls = CALLS_MAX }, NULL);
-    modules_setup(&none, hooks, NULL, NULL);
-    module_in_transaction = child_in_transaction;
+    child.hooks = *hooks;
+    child.hooks.reply_row = reply_row;
+    child.render_row = hooks->reply_row;
+    modules_setup(&none, &child.hooks, NULL, NULL);
+    module_in_transaction = in_transaction;
     plugin_log_to = child_log;
     uv_async_init(loop_uv(), &child.posted, on_posted);
-    if (uv_poll_init(loop_uv(), &child.poll, CELL_FD) || uv_poll_start(&child.poll, UV_READABLE, on_readable)) return 1;
+    if (uv_poll_init(loop_uv(), &child.poll, CELL_FD) || uv_poll_start(&child.poll, UV_READABLE, on_socket)) return 1;
     loop_run();
     return 0;
 }

@@ -1,4 +1,4 @@
-/* cell_host.h - what the two files of the host's side of a child process share: cell.c (its life) and cell_run.c (its calls). */
+/* cell_host.h - what the files of the host's side of a child process share: its life, its socket and its calls. */
 #ifndef MODULE_CELL_HOST_H
 #define MODULE_CELL_HOST_H
 #include "module/cell.h"
@@ -9,23 +9,41 @@ enum { CELL_CRASHES_MAX = 5 };
 struct cell {
     struct generation *g;
     enum cell_state state;
-    uv_process_t process;
-    uv_poll_t socket;
-    uv_timer_t restart;
+    pid_t pid;
     int fd, pidfd;
-    unsigned handles;            /* libuv handles not closed yet; the last one frees a closing cell */
-    bool alive;                  /* the process has not been reaped */
-    buf in, out;
-    size_t taken;                /* bytes at the front of in that are done with */
-    struct talk *talks;
-    uint32_t next_id, starts, crashes, delay_ms;
-    int64_t crash_at[CELL_CRASHES_MAX]; /* seconds, newest first */
-    call *booter;                /* who waits for READY */
+    uv_poll_t socket, process; /* process: its pidfd becomes readable when it ends */
+    uv_timer_t timer, pause;   /* timer: start again, or kill one that does not stop */
+    unsigned handles;          /* libuv handles that are not closed yet */
+    bool alive, writing;       /* alive: not reaped; writing: the socket is full */
+    buf in, out, ready_bytes;
+    size_t taken;       /* bytes at the front of in that are done with */
+    uint32_t one_way;   /* frames without an answer since window_ms */
+    uint64_t window_ms;
+    struct talk **talks, *idle; /* by slot; pool */
+    uint16_t *free_slots;
+    size_t room, n_free;
+    uint32_t sequence, starts, crashes, delay_ms;
+    uint64_t started_ms;
+    int64_t crash_at[CELL_CRASHES_MAX], crashed_at; /* seconds of the monotonic clock, newest first; wall clock */
+    call *waiter; /* who waits for READY, or for the end of a closing child */
     struct frame ready;
     bool has_ready;
-    char last[160];              /* how it ended last */
+    char last[160], last_crash[160]; /* why it ends, set at the first sign; how it ended last */
 };
 
+/* ---- cell_io.c ---- */
+int cell_connect(struct cell *k);                /* spawn and listen; 0 or an errno */
 void cell_send(struct cell *k);                  /* what was written to k->out leaves at the end of this turn */
-void cell_kill(struct cell *k, const char *why); /* the exit callback does the rest */
+void cell_flush(void *k);                        /* now */
+void cell_kill(struct cell *k, const char *why); /* cell_died follows */
+void cell_disconnect(struct cell *k);
+void cell_close_handle(struct cell *k, void *handle);
+
+/* ---- cell.c ---- */
+void cell_died(struct cell *k, int status); /* of waitpid */
+
+/* ---- cell_run.c ---- */
+struct talk *talk_find(const struct cell *k, uint32_t id);
+void talks_end(struct cell *k);  /* every call in the child learns that it is gone */
+void talks_free(struct cell *k); /* none is left */
 #endif

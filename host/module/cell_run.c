@@ -2,13 +2,98 @@
 #include "module/cell_host.h"
 #include "base/log.h"
 #include "store/store.h"
+#include <stdlib.h>
 
-enum { GRACE_MS = 2000, BACK_MS = 3000, BACK_STEP_MS = 20 };
+enum {
+    GRACE_MS = 2000, /* for a handler to return after its deadline or cancellation */
+    BACK_MS = 3000,
+    BACK_STEP_MS = 20,
+    SLOTS_FIRST = 64,
+    SLOTS_MAX = 1 << 15,
+    HELD_MAX = 256 << 20, /* bytes of the host's memory that one call may make it hold */
+    KEEP_ROOM = 1 << 20
+};
 
-/* The child is alone with its deadline: nothing of ours is waited for that could be abandoned. */
+/* ---- the calls of a child, by number: slot and a count, so that a late frame never meets a later call ---- */
+struct talk *talk_find(const struct cell *k, uint32_t id)
+{
+    uint32_t slot = id & 0xffff;
+    struct talk *t = slot < k->room ? k->talks[slot] : NULL;
+    return t && t->id == id ? t : NULL;
+}
+
+static bool more_slots(struct cell *k)
+{
+    size_t room = k->room ? 2 * k->room : SLOTS_FIRST;
+    if (room > SLOTS_MAX) return false;
+    k->talks = realloc(k->talks, room * sizeof(struct talk *));
+    k->free_slots = realloc(k->free_slots, room * sizeof *k->free_slots);
+    if (!k->talks || !k->free_slots) abort();
+    for (size_t i = room; i > k->room; i--) {
+        k->talks[i - 1] = NULL;
+        k->free_slots[k->n_free++] = (uint16_t)(i - 1);
+    }
+    k->room = room;
+    return true;
+}
+
+static struct talk *talk_begin(struct cell *k, call *c)
+{
+    if (!k->n_free && !more_slots(k)) return NULL;
+    struct talk *t = k->idle;
+    if (t)
+        k->idle = t->next;
+    else {
+        t = calloc(1, sizeof *t);
+        if (!t) abort();
+        t->scratch = arena_new(0);
+        buf_init(&t->bytes, FRAME_MAX);
+    }
+    uint16_t slot = k->free_slots[--k->n_free];
+    t->cell = k;
+    t->c = c;
+    t->id = (++k->sequence << 16) | slot;
+    t->has_frame = t->waiting = t->dead = false;
+    k->talks[slot] = t;
+    return t;
+}
+
+static void talk_end(struct talk *t)
+{
+    struct cell *k = t->cell;
+    uint16_t slot = (uint16_t)(t->id & 0xffff);
+    k->talks[slot] = NULL;
+    k->free_slots[k->n_free++] = slot;
+    arena_reset(t->scratch);
+    if (t->bytes.room > KEEP_ROOM) buf_free(&t->bytes);
+    t->next = k->idle;
+    k->idle = t;
+}
+
+void talks_end(struct cell *k)
+{
+    for (size_t i = 0; i < k->room; i++)
+        if (k->talks[i]) k->talks[i]->dead = true;
+    for (size_t i = 0; i < k->room; i++) /* waking may end the talk */
+        if (k->talks[i] && k->talks[i]->waiting) call_wake(k->talks[i]->c, SL_OK);
+}
+
+void talks_free(struct cell *k)
+{
+    for (struct talk *t = k->idle, *next; t; t = next) {
+        next = t->next;
+        arena_free(t->scratch);
+        buf_free(&t->bytes);
+        free(t);
+    }
+    free(k->talks);
+    free(k->free_slots);
+}
+
+/* ---- one call ---- */
 static void stop_waiting(void *op) { ((struct talk *)op)->waiting = false; }
 
-static void send_call(struct talk *t, uint32_t step, const struct entry *e)
+static bool send_call(struct talk *t, uint32_t step, const struct entry *e)
 {
     buf *out = &t->cell->out;
     size_t start = frame_begin(out, FRAME_CALL, t->id);
@@ -16,8 +101,9 @@ static void send_call(struct talk *t, uint32_t step, const struct entry *e)
     put_u32(out, e ? (uint32_t)(e - e->generation->entries) : 0);
     put_u32(out, t->c->deadline ? call_left(t->c) : 0);
     serve_inputs(out, t->c, e);
-    frame_end(out, start);
+    if (!frame_end(out, start)) return false;
     cell_send(t->cell);
+    return true;
 }
 
 static void send_cancel(struct talk *t)
@@ -30,35 +116,48 @@ static void send_cancel(struct talk *t)
 static sl_err take_return(struct talk *t)
 {
     struct frame *f = &t->frame;
+    sl_call *c = &t->c->pub;
     sl_err e = (sl_err)get_u32(f);
     uint32_t outcome = get_u32(f);
     int32_t status = (int32_t)get_u32(f);
-    sl_str type = get_str(f), body = get_str(f);
+    sl_str type = get_str(f), body = get_str(f), tag = get_str(f);
     if (!frame_done(f) || outcome > OUTCOME_PROBLEM) {
         cell_kill(t->cell, "sent an answer that cannot be read");
         return SL_EUNAVAIL;
     }
-    if (outcome == OUTCOME_PROBLEM) table_core.problem(&t->c->pub, status, type, body);
-    if (outcome == OUTCOME_REPLY && e == SL_OK) table_core.reply(&t->c->pub, status, type, body);
+    if (outcome == OUTCOME_PROBLEM) table_core.problem(c, status, type, body);
+    if (outcome == OUTCOME_REPLY && table_core.reply(c, status, type, body) == SL_OK && sl_given(tag) &&
+        module_hooks->reply_tag)
+        module_hooks->reply_tag(t->c, tag);
     return checked_code(t->c, e);
 }
 
 /* One question of the child. After the call's end came (late) those that could wait are answered with that. */
 static void take_question(struct talk *t, sl_err late)
 {
+    struct cell *k = t->cell;
     uint8_t op = t->frame.op;
+    bool waits = op != FRAME_INPUT && op != FRAME_HEADER && op != FRAME_CRYPTO;
+    bool good = true;
     t->has_frame = false;
-    if (late && op != FRAME_INPUT && op != FRAME_HEADER && op != FRAME_CRYPTO) serve_late(t, &t->cell->out, late);
-    else if (!serve(t, &t->cell->out)) cell_kill(t->cell, "asked for what it may not have, or in words that cannot be read");
-    if (!t->dead) cell_send(t->cell);
+    if (late && waits)
+        serve_late(t, &k->out, late);
+    else
+        good = serve(t, &k->out);
+    arena_reset(t->scratch);
+    if (t->bytes.room > KEEP_ROOM) buf_free(&t->bytes);
+    if (!good)
+        cell_kill(k, "asked for what it may not have, or in words that cannot be read");
+    else if (arena_used(t->c->arena) > HELD_MAX)
+        cell_kill(k, "asked for too much in one call");
+    if (!t->dead) cell_send(k);
 }
 
 static sl_err converse(struct talk *t)
 {
     call *c = t->c;
     sl_err late = SL_OK;
-    for (;;) {
-        if (t->dead) return SL_EUNAVAIL;
+    while (!t->dead) {
         if (t->has_frame && t->frame.op == FRAME_RETURN) return take_return(t);
         if (t->has_frame) {
             take_question(t, late);
@@ -75,27 +174,25 @@ static sl_err converse(struct talk *t)
         late = e;
         c->shielded = true;
         call_deadline(c, GRACE_MS);
-        send_cancel(t);
+        if (e == SL_ECANCEL) send_cancel(t); /* the deadline it knows itself */
     }
+    return late ? late : SL_EUNAVAIL;
 }
 
-static sl_err run_once(call *c, struct cell *k, uint32_t step, struct entry *e, bool *died)
+static sl_err run_in_child(call *c, struct cell *k, uint32_t step, struct entry *e, bool *died)
 {
-    struct talk t = { .cell = k, .c = c, .id = ++k->next_id, .next = k->talks };
     uint64_t deadline = c->deadline;
     bool shielded = c->shielded;
-    k->talks = &t;
-    send_call(&t, step, e);
-    sl_err result = converse(&t);
-    struct talk **at = &k->talks;
-    while (*at != &t) at = &(*at)->next;
-    *at = t.next;
-    *died = t.dead;
+    struct talk *t = talk_begin(k, c);
+    if (!t) return SL_EBUSY;
+    sl_err result = send_call(t, step, e) ? converse(t) : SL_ETOOBIG;
+    *died = t->dead && !c->shielded;
+    talk_end(t);
     if (c->deadline != deadline) {
-        uint64_t now = loop_now();
-        call_deadline(c, deadline > now ? (uint32_t)(deadline - now) : deadline ? 1 : 0);
-        c->shielded = shielded;
+        call_deadline(c, 0);
+        c->deadline = deadline;
     }
+    c->shielded = shielded;
     return result;
 }
 
@@ -112,10 +209,10 @@ static bool wait_until_up(call *c, struct cell *k)
 sl_err cell_run(call *c, struct generation *g, uint32_t step, struct entry *e)
 {
     struct cell *k = g->cell;
-    bool repeat = e && (e->spec.flags & SL_IDEMPOTENT), died = false;
-    if (!k || k->state != CELL_UP || !k->alive) return SL_EUNAVAIL;
-    sl_err result = run_once(c, k, step, e, &died);
-    if (!died || !repeat) return result;
+    bool died = false;
+    if (!k->alive || (e && k->state != CELL_UP)) return SL_EUNAVAIL;
+    sl_err result = run_in_child(c, k, step, e, &died);
+    if (!died || !e || (e->spec.flags & (SL_IDEMPOTENT | SL_STREAM)) != SL_IDEMPOTENT) return result;
     store_rollback(c);
-    return wait_until_up(c, k) ? run_once(c, k, step, e, &died) : SL_EUNAVAIL;
+    return wait_until_up(c, k) ? run_in_child(c, k, step, e, &died) : SL_EUNAVAIL;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -14,27 +15,26 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { NOBODY = 65534, FILES_MAX = 64, THREADS_MAX = 64 };
+enum { NOBODY = 65534, FILES_MAX = 64 };
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SANITIZED = 1 }; /* their shadow memory is terabytes of address space, and their reports read /proc */
 #else
 enum { SANITIZED = 0 };
 #endif
-static const rlim_t memory_max = (rlim_t)1 << 30;
-
-static void limits(void)
+static void limits(uint64_t memory)
 {
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){ FILES_MAX, FILES_MAX });
-    if (!SANITIZED) setrlimit(RLIMIT_AS, &(struct rlimit){ memory_max, memory_max });
+    if (!SANITIZED && memory) setrlimit(RLIMIT_DATA, &(struct rlimit){ memory, memory });
 }
 
 /* No network, no shared memory, no host name of the host; each may be refused by the kernel's policy, and seccomp closes the
  * same doors a second time. */
 static void namespaces(void)
 {
-    if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) && geteuid() == 0)
-        log_warn("plugin's process shares the host's network namespace", LOG_C("error", strerror(errno)));
+    int kinds = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+    if (unshare(kinds) && unshare(CLONE_NEWUSER | kinds))
+        log_debug("plugin's process has no network namespace of its own", LOG_C("error", strerror(errno)));
 }
 
 static bool another_user(char *why, size_t why_size)
@@ -45,16 +45,22 @@ static bool another_user(char *why, size_t why_size)
     return false;
 }
 
+static void allow_file(int rules, int fd, uint64_t access)
+{
+    struct landlock_path_beneath_attr a = { .allowed_access = access, .parent_fd = fd };
+    syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &a, 0);
+}
+
 static void allow_path(int rules, const char *path, uint64_t access)
 {
-    struct landlock_path_beneath_attr a = { .allowed_access = access, .parent_fd = open(path, O_PATH | O_CLOEXEC) };
-    if (a.parent_fd < 0) return;
-    syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &a, 0);
-    close(a.parent_fd);
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0) return;
+    allow_file(rules, fd, access);
+    close(fd);
 }
 
 /* Landlock, where the kernel has it: the file system is libraries and the plugin's own file, read only. */
-static void file_system(const char *plugin_file)
+static void file_system(void)
 {
     static const char *const directories[] = { "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib" };
     const uint64_t read = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE;
@@ -66,7 +72,7 @@ static void file_system(const char *plugin_file)
     allow_path(rules, "/etc/ld.so.cache", LANDLOCK_ACCESS_FS_READ_FILE);
     allow_path(rules, "/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE);
     if (SANITIZED) allow_path(rules, "/proc", read | LANDLOCK_ACCESS_FS_READ_DIR);
-    allow_path(rules, plugin_file, read);
+    allow_file(rules, CELL_FILE, read);
     syscall(SYS_landlock_restrict_self, rules, 0);
     close(rules);
 }
@@ -84,43 +90,78 @@ static const int allowed[] = {
     SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(eventfd2), SCMP_SYS(pipe2), SCMP_SYS(dup), SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
     SCMP_SYS(set_tid_address), SCMP_SYS(arch_prctl), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(restart_syscall),
+    SCMP_SYS(seccomp), SCMP_SYS(prctl),
 };
 
-/* Anything else fails with EPERM; what only an attack would try ends the process. Crashes still end it by their signal. */
-static bool system_calls(char *why, size_t why_size)
+/* Reading only; threads only; signals to itself only. clone3 hides its flags behind a pointer: glibc falls back to
+ * clone. */
+static int conditional_calls(scmp_filter_ctx f)
 {
-    static const int deadly[] = { SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(kexec_load),
-                                  SCMP_SYS(init_module), SCMP_SYS(bpf) };
-    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int e = f ? 0 : -ENOMEM;
-    for (size_t i = 0; !e && i < sizeof allowed / sizeof *allowed; i++) e = seccomp_rule_add(f, SCMP_ACT_ALLOW, allowed[i], 0);
-    for (size_t i = 0; !e && i < sizeof deadly / sizeof *deadly; i++) e = seccomp_rule_add(f, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
-    /* Reading only; threads only; signals to itself only. clone3 hides its flags behind a pointer: glibc falls back to clone. */
-    if (!e) e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
-    if (!e) e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+    const scmp_datum_t self = (scmp_datum_t)getpid();
+    int e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
+    if (!e)
+        e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     if (!e) e = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    if (!e) e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+    if (!e) e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, self));
     if (!e) e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, FIONBIO));
     if (!e) e = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, FIONREAD));
+    return e;
+}
+
+static bool loaded(scmp_filter_ctx f, int e, char *why, size_t why_size)
+{
     if (!e) e = seccomp_load(f);
     if (f) seccomp_release(f);
     if (e) snprintf(why, why_size, "seccomp: %s", strerror(-e));
     return e == 0;
 }
 
-bool sandbox_enter(const char *plugin_file, char *why, size_t why_size)
+/* Anything else fails with EPERM. */
+static bool system_calls(char *why, size_t why_size)
+{
+    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    int e = f ? 0 : -ENOMEM;
+    for (size_t i = 0; !e && i < sizeof allowed / sizeof *allowed; i++)
+        e = seccomp_rule_add(f, SCMP_ACT_ALLOW, allowed[i], 0);
+    if (!e) e = conditional_calls(f);
+    return loaded(f, e, why, why_size);
+}
+
+bool sandbox_seal(char *why, size_t why_size)
+{
+    static const int over[] = { SCMP_SYS(openat), SCMP_SYS(seccomp), SCMP_SYS(prctl) };
+    if (SANITIZED) return true;
+    close(CELL_FILE);
+    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
+    int e = f ? 0 : -ENOMEM;
+    for (size_t i = 0; !e && i < sizeof over / sizeof *over; i++)
+        e = seccomp_rule_add(f, SCMP_ACT_ERRNO(EACCES), over[i], 0);
+    return loaded(f, e, why, why_size);
+}
+
+/* What a user namespace gave: rights over nothing, but not needed either. */
+static void drop_capabilities(void)
+{
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct none[2] = { { 0 } };
+    syscall(SYS_capset, &head, none);
+}
+
+bool sandbox_enter(uint64_t memory, char *why, size_t why_size)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a host that dies takes its plugins along */
-    if (getppid() == 1) _exit(1);
-    limits();
     namespaces();
     if (!another_user(why, why_size)) return false;
+    drop_capabilities();
+    limits(memory);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* changing the user cleared it */
-    prctl(PR_SET_DUMPABLE, 0);
+    if (!SANITIZED) prctl(PR_SET_DUMPABLE, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
         snprintf(why, why_size, "no_new_privs: %s", strerror(errno));
         return false;
     }
-    file_system(plugin_file);
+    file_system();
     return SANITIZED || system_calls(why, why_size);
 }

@@ -8,7 +8,7 @@ static size_t answer_begin(buf *out, const struct talk *t, sl_err e)
 {
     size_t start = frame_begin(out, FRAME_ANSWER, t->id);
     put_u32(out, (uint32_t)e);
-    put_u32(out, store_in_transaction(t->c));
+    put_u32(out, store_pending(t->c));
     return start;
 }
 
@@ -41,7 +41,7 @@ static bool serve_query(struct talk *t, struct frame *f, buf *out, bool list)
     size_t n;
     const sl_rows *rows = NULL;
     sl_str sql = get_str(f);
-    const sl_value *args = get_values(f, t->c->arena, &n);
+    const sl_value *args = get_values(f, t->scratch, &n);
     if (!frame_done(f)) return false;
     sl_err e = list ? table_store.reply_list(&t->c->pub, sql, args, (uint32_t)n) : table_store.query(&t->c->pub, &rows, sql, args, (uint32_t)n);
     size_t start = answer_begin(out, t, e);
@@ -92,7 +92,7 @@ static bool serve_fetch(struct talk *t, struct frame *f, buf *out)
     q.method = get_str(f);
     q.url = get_str(f);
     q.body = get_str(f);
-    q.headers = get_pairs(f, t->c->arena, &n);
+    q.headers = get_pairs(f, t->scratch, &n);
     q.n_headers = n;
     if (!frame_done(f)) return false;
     sl_err e = table_http.fetch(&t->c->pub, &q, &r);
@@ -185,62 +185,91 @@ bool serve(struct talk *t, buf *out)
     }
 }
 
-void serve_one_way(struct generation *g, struct talk *t, struct frame *f)
+static bool serve_log(struct talk *t, struct frame *f, arena *a)
 {
     size_t n;
-    arena *a = t->c->arena;
-    if (f->op == FRAME_LOG) {
-        uint32_t level = get_u32(f);
-        sl_str text = get_str(f);
-        const sl_pair *fields = get_pairs(f, a, &n);
-        if (frame_done(f)) plugin_log(t->c, level, text, fields, n);
-        return;
-    }
+    uint32_t level = get_u32(f);
+    sl_str text = get_str(f);
+    const sl_pair *fields = get_pairs(f, a, &n);
+    if (frame_done(f)) plugin_log(t->c, level, text, fields, n);
+    return frame_done(f);
+}
+
+static bool serve_metric(struct talk *t, struct frame *f, arena *a)
+{
+    size_t n;
     uint32_t metric = get_u32(f), set = get_u32(f);
     double v = get_f64(f);
     const sl_str *labels = get_strs(f, a, &n);
-    if (!frame_done(f) || !g->host.metrics) return;
-    metrics_change(t->c, metric, v, labels, (uint32_t)n, set != 0);
+    const struct generation *g = t->c->generation;
+    if (frame_done(f) && g->host.metrics) metrics_change(t->c, metric, v, labels, (uint32_t)n, set != 0);
+    return frame_done(f);
 }
+
+bool serve_one_way(struct talk *t, struct frame *f)
+{
+    static arena *a; /* not the call's scratch: a question of it may be in hand */
+    if (!a) a = arena_new(0);
+    bool good = f->op == FRAME_LOG ? serve_log(t, f, a) : serve_metric(t, f, a);
+    arena_reset(a);
+    return good;
+}
+
+void serve_late(struct talk *t, buf *out, sl_err late) { answer(out, t, late); }
 
 /* ---- what a handler is likely to read, sent along with the call ---- */
 static const char *const facts[] = { "tenant", "actor", "role", "request_id", "trace_id", "traceparent", "method", "route", "remote",
                                      "job_id", "job_key", "attempt", "max_attempts", "event_id", "topic", "tick", "caller",
                                      "state_version", "reason" };
 
-static void put_input(buf *out, call *c, uint32_t from, sl_str name, uint32_t *n)
+struct inputs {
+    buf *out;
+    call *c;
+    uint32_t n;
+};
+
+static void put_input(struct inputs *in, uint32_t from, sl_str name, bool absent_too)
 {
-    put_u32(out, from);
-    put_str(out, name);
-    put_str(out, c->ops->input(c, from, name));
-    ++*n;
+    sl_str value = in->c->ops->input(in->c, from, name);
+    if (!value.p && !absent_too) return;
+    put_u32(in->out, from);
+    put_str(in->out, name);
+    put_str(in->out, value);
+    in->n++;
 }
 
-static void put_properties(buf *out, call *c, uint32_t from, const json_t *schema, uint32_t *n)
+static void put_properties(struct inputs *in, uint32_t from, const json_t *schema)
 {
     const char *name;
     json_t *property;
-    json_object_foreach(json_object_get(schema, "properties"), name, property) put_input(out, c, from, sl_cstr(name), n);
+    json_object_foreach(json_object_get(schema, "properties"), name, property)
+        put_input(in, from, sl_cstr(name), true);
 }
 
+static void put_path(struct inputs *in, const char *route)
+{
+    const char *p = route, *end;
+    while ((p = strchr(p, '{')) && (end = strchr(p, '}'))) {
+        put_input(in, SL_IN_PATH, sl_lit(p + 1, (size_t)(end - p - 1)), false);
+        p = end;
+    }
+}
+
+/* Facts and path parameters are complete; of the rest what the entry states in its schemas. */
 void serve_inputs(buf *out, call *c, const struct entry *e)
 {
+    struct inputs in = { .out = out, .c = c };
     size_t at = out->n;
-    uint32_t n = 0;
     put_u32(out, 0);
     if (!c->ops) return;
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) put_input(out, c, SL_IN_FACT, sl_cstr(facts[i]), &n);
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        put_input(&in, SL_IN_FACT, sl_cstr(facts[i]), false);
     if (e) {
-        put_properties(out, c, SL_IN_BODY, e->in, &n);
-        put_properties(out, c, SL_IN_QUERY, e->query, &n);
-        if (e->spec.kind == SL_ROUTE) {
-            const char *p = e->spec.name, *end;
-            while ((p = strchr(p, '{')) && (end = strchr(p, '}'))) {
-                put_input(out, c, SL_IN_PATH, sl_lit(p + 1, (size_t)(end - p - 1)), &n);
-                p = end;
-            }
-            put_input(out, c, SL_IN_HEADER, SL("if-match"), &n);
-        }
+        put_properties(&in, SL_IN_BODY, e->in);
+        put_properties(&in, SL_IN_QUERY, e->query);
+        if (e->spec.kind == SL_ROUTE) put_path(&in, e->spec.name);
+        if (e->spec.kind == SL_ROUTE) put_input(&in, SL_IN_HEADER, SL("if-match"), true);
+        if (!e->in && e->spec.kind != SL_ROUTE) put_input(&in, SL_IN_BODY, SL(""), true);
     }
-    if (!out->overflow) memcpy(out->p + at, &n, sizeof n);
+    if (!out->overflow) memcpy(out->p + at, &in.n, sizeof in.n);
 }

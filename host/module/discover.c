@@ -56,6 +56,7 @@ static void found(const char *dir, sl_str name, bool own)
     m->configured = configured(m->name);
     m->enabled = m->configured ? m->configured->enabled : own;
     m->required = m->configured && m->configured->required;
+    m->isolated = m->configured && m->configured->isolation ? strcmp(m->configured->isolation, "process") == 0 : !own;
     if (!m->enabled) m->status = MODULE_DISABLED;
 }
 
@@ -234,7 +235,7 @@ void modules_print_config(buf *out)
 {
     for (const struct module *m = modules_first(); m; m = m->next)
         if (m->staged && m->staged->config && !m->linked)
-            config_print_plugin(module_cfg, m->name, m->staged->config_schema, m->staged->config, out);
+            config_print_plugin(module_cfg, m->name, m->isolated, m->staged->config_schema, m->staged->config, out);
 }
 
 static void probe_found(buf *errors)

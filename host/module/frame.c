@@ -38,15 +38,15 @@ void put_str(buf *b, sl_str s)
 }
 
 /* A count that the reader would refuse must not be sent. */
-static void put_count(buf *b, size_t n)
+static void put_count(buf *b, size_t n, size_t max)
 {
-    if (n > FRAME_ITEMS_MAX) b->overflow = true;
+    if (n > max) b->overflow = true;
     put_u32(b, (uint32_t)n);
 }
 
 void put_pairs(buf *b, const sl_pair *p, size_t n)
 {
-    put_count(b, n);
+    put_count(b, n, FRAME_ITEMS_MAX);
     for (size_t i = 0; i < n && !b->overflow; i++) {
         put_str(b, p[i].name);
         put_str(b, p[i].value);
@@ -55,7 +55,7 @@ void put_pairs(buf *b, const sl_pair *p, size_t n)
 
 void put_strs(buf *b, const sl_str *s, size_t n)
 {
-    put_count(b, n);
+    put_count(b, n, FRAME_ITEMS_MAX);
     for (size_t i = 0; i < n && !b->overflow; i++) put_str(b, s[i]);
 }
 
@@ -67,11 +67,13 @@ static void put_value(buf *b, const sl_value *v)
     else if (v->type == SL_TEXT || v->type == SL_BLOB) put_str(b, v->s);
 }
 
-void put_values(buf *b, const sl_value *v, size_t n)
+static void put_many(buf *b, const sl_value *v, size_t n, size_t max)
 {
-    put_count(b, n);
+    put_count(b, n, max);
     for (size_t i = 0; i < n && !b->overflow; i++) put_value(b, &v[i]);
 }
+
+void put_values(buf *b, const sl_value *v, size_t n) { put_many(b, v, n, FRAME_ITEMS_MAX); }
 
 void put_rows(buf *b, const sl_rows *r)
 {
@@ -80,7 +82,7 @@ void put_rows(buf *b, const sl_rows *r)
     put_u32(b, r->rows);
     put_i64(b, r->changed);
     put_strs(b, r->names, r->cols);
-    put_values(b, r->cells, (size_t)r->rows * r->cols);
+    put_many(b, r->cells, (size_t)r->rows * r->cols, FRAME_CELLS_MAX);
 }
 
 size_t frame_read(struct frame *f, sl_str bytes)
@@ -147,16 +149,16 @@ sl_str get_str(struct frame *f)
 }
 
 /* How many items follow: no more than bytes are left for them, so that a small frame cannot ask for a large array. */
-static size_t get_count(struct frame *f, size_t least)
+static size_t get_count(struct frame *f, size_t least, size_t max)
 {
     uint32_t n = get_u32(f);
-    if (n > FRAME_ITEMS_MAX || (size_t)n * least > (size_t)(f->end - f->at)) f->bad = true;
+    if (n > max || (size_t)n * least > (size_t)(f->end - f->at)) f->bad = true;
     return f->bad ? 0 : n;
 }
 
 const sl_pair *get_pairs(struct frame *f, arena *a, size_t *n)
 {
-    *n = get_count(f, 8);
+    *n = get_count(f, 8, FRAME_ITEMS_MAX);
     sl_pair *p = arena_alloc(a, (*n + 1) * sizeof *p);
     for (size_t i = 0; i < *n; i++) {
         p[i].name = get_str(f);
@@ -167,7 +169,7 @@ const sl_pair *get_pairs(struct frame *f, arena *a, size_t *n)
 
 const sl_str *get_strs(struct frame *f, arena *a, size_t *n)
 {
-    *n = get_count(f, 4);
+    *n = get_count(f, 4, FRAME_ITEMS_MAX);
     sl_str *s = arena_alloc(a, (*n + 1) * sizeof *s);
     for (size_t i = 0; i < *n; i++) s[i] = get_str(f);
     return s;
@@ -187,13 +189,15 @@ static sl_value get_value(struct frame *f)
     return v;
 }
 
-const sl_value *get_values(struct frame *f, arena *a, size_t *n)
+static const sl_value *get_many(struct frame *f, arena *a, size_t *n, size_t max)
 {
-    *n = get_count(f, 1);
+    *n = get_count(f, 1, max);
     sl_value *v = arena_alloc(a, (*n + 1) * sizeof *v);
     for (size_t i = 0; i < *n; i++) v[i] = get_value(f);
     return v;
 }
+
+const sl_value *get_values(struct frame *f, arena *a, size_t *n) { return get_many(f, a, n, FRAME_ITEMS_MAX); }
 
 const sl_rows *get_rows(struct frame *f, arena *a)
 {
@@ -205,9 +209,20 @@ const sl_rows *get_rows(struct frame *f, arena *a)
     r->changed = get_i64(f);
     r->names = get_strs(f, a, &cols);
     r->cols = (uint32_t)cols;
-    r->cells = get_values(f, a, &cells);
+    r->cells = get_many(f, a, &cells, FRAME_CELLS_MAX);
     if ((uint64_t)r->rows * cols != cells) f->bad = true;
     return f->bad ? NULL : r;
+}
+
+struct frame frame_keep(const struct frame *f, buf *to)
+{
+    struct frame kept = *f;
+    buf_clear(to);
+    buf_add(to, f->at, (size_t)(f->end - f->at));
+    kept.at = to->n ? to->p : "";
+    kept.end = kept.at + to->n;
+    kept.bad = f->bad || to->overflow;
+    return kept;
 }
 
 bool frame_done(const struct frame *f) { return !f->bad && f->at == f->end; }

@@ -9,14 +9,14 @@
  * whoever reads checks `bad` once at the end. The host treats a bad frame as a crash of the child, never as an error of its own. */
 enum frame_op {
     /* host to child */
-    FRAME_INIT = 1,  /* str file, str plugin name, str configuration, u32 generation, u32 log level */
+    FRAME_INIT = 1,  /* str plugin name, str configuration, u32 generation, u32 log level, u32 log format, i64 memory */
     FRAME_CALL,      /* u32 step, u32 entry, u32 left_ms, u32 n, n x (u32 from, str name, str value): inputs known beforehand */
     FRAME_ANSWER,    /* i32 error, u32 in a transaction, then what the op returns */
     FRAME_CANCEL,    /* the call is to end: its next wait says so */
     FRAME_STOP,      /* no more calls: leave */
     /* child to host; all but READY, RETURN, LOG and METRIC are answered, one at a time for each call */
     FRAME_READY,     /* str why not; absent = ready, then the descriptor */
-    FRAME_RETURN,    /* i32 error, u32 what (enum frame_outcome), i32 status, str type or code, str body or detail */
+    FRAME_RETURN,    /* i32 error, u32 what (enum frame_outcome), i32 status, str type or code, str body or detail, str tag */
     FRAME_INPUT,     /* u32 from, str name; answer: str */
     FRAME_HEADER,    /* str name, str value */
     FRAME_REPLY,     /* i32 status, str type, str piece: the head of a stream */
@@ -38,7 +38,7 @@ enum frame_op {
 };
 enum frame_outcome { OUTCOME_NONE, OUTCOME_REPLY, OUTCOME_PROBLEM };
 enum frame_crypto { CRYPTO_SEAL, CRYPTO_UNSEAL, CRYPTO_REWRAP, CRYPTO_KEY_ID };
-enum { FRAME_MAX = 72 << 20, FRAME_HEAD = 12, FRAME_ITEMS_MAX = 1 << 20 };
+enum { FRAME_MAX = 72 << 20, FRAME_HEAD = 12, FRAME_ITEMS_MAX = 1 << 16, FRAME_CELLS_MAX = 1 << 24 }; /* cells: of rows */
 
 /* ---- writing: frame_begin, values, frame_end; the frame lies at the end of the buffer ---- */
 size_t frame_begin(buf *b, enum frame_op op, uint32_t call);   /* returns where it starts, for frame_end */
@@ -64,5 +64,6 @@ const sl_pair *get_pairs(struct frame *f, arena *a, size_t *n);
 const sl_str *get_strs(struct frame *f, arena *a, size_t *n);
 const sl_value *get_values(struct frame *f, arena *a, size_t *n);
 const sl_rows *get_rows(struct frame *f, arena *a);            /* NULL when there were none or the frame is bad */
+struct frame frame_keep(const struct frame *f, buf *to);       /* the same frame, its bytes in `to` */
 bool frame_done(const struct frame *f);                        /* everything read, nothing bad */
 #endif

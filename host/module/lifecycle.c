@@ -1,12 +1,12 @@
 /* lifecycle.c - starting, stopping and asking the health of modules. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store.h"
 #include <limits.h>
 #include <unistd.h>
 
-enum { START_MS = 60000, STOP_MS = 10000, HEALTH_MS = 2000, CANCEL_MS = 2000, PATIENCE_MS = 20 };
+enum { START_MS = 60000, STOP_MS = 10000, HEALTH_MS = 2000, CANCEL_MS = 3000, PATIENCE_MS = 20 };
 
 /* ---- migrations ---- */
 static bool exists(char out[PATH_MAX], const char *dir, size_t n, const char *below, const char *name)
@@ -48,10 +48,18 @@ sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *
 }
 
 /* ---- start ---- */
-static bool open_staged(struct module *m, char *why, size_t why_size)
+/* A child process destroys its own when it is closed. */
+static void generation_destroy(struct generation *g)
+{
+    if (!g->cell && g->created && g->life.destroy) g->life.destroy(g->self);
+}
+
+static bool open_staged(call *c, struct module *m, char *why, size_t why_size)
 {
     struct generation *g = m->staged;
-    bool opened = m->linked ? generation_linked(g, m->linked, why, why_size) : generation_open(g, why, why_size);
+    bool opened = m->linked     ? generation_linked(g, m->linked, why, why_size)
+                  : g->isolated ? cell_open(c, g, why, why_size) == SL_OK
+                                : generation_open(g, why, why_size);
     if (!opened || descriptor_clash(g, why, why_size)) return false;
     tables_grant(g);
     return true;
@@ -67,7 +75,7 @@ static void drop_staged(struct module *m)
         m->parked++;
         return;
     }
-    if (g->created && g->life.destroy) g->life.destroy(g->self);
+    generation_destroy(g);
     generation_free(g);
 }
 
@@ -88,7 +96,7 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     int64_t began = clock_monotonic();
     m->status = MODULE_STARTING;
     m->error[0] = 0;
-    sl_err e = open_staged(m, why, sizeof why) ? SL_OK : SL_EINVAL;
+    sl_err e = open_staged(c, m, why, sizeof why) ? SL_OK : SL_EINVAL;
     if (!e) e = module_migrate(c, m->name, m->path, why, sizeof why);
     if (!e && !migrate_only) e = run_start(c, m, why, sizeof why);
     if (e || migrate_only) {
@@ -170,7 +178,7 @@ void module_stop(call *c, struct module *m, uint32_t drain_ms)
     m->current = NULL;
     m->config = NULL;
     if (!g->calls) {
-        if (g->created && g->life.destroy) g->life.destroy(g->self);
+        generation_destroy(g);
         generation_free(g);
     }
     m->status = MODULE_STOPPED;
@@ -199,6 +207,7 @@ sl_err module_health(call *c, struct module *m, char *why, size_t why_size)
         snprintf(why, why_size, "%s%s%s", module_status_name(m->status), m->error[0] ? ": " : "", m->error);
         return SL_EUNAVAIL;
     }
+    if (!cell_ready(m->current, why, why_size)) return SL_EUNAVAIL;
     uint32_t left = call_left(c);
     return generation_step(c, m->current, STEP_HEALTH, left < HEALTH_MS ? left : HEALTH_MS, why, why_size);
 }

@@ -1,5 +1,5 @@
 /* load.c - one generation of a plugin: file read once, private copy, dlopen, and the way back. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/log.h"
 #include "observe/metrics.h"
 #include <dlfcn.h>
@@ -52,6 +52,8 @@ struct generation *generation_new(struct module *m)
     g->module = m;
     g->number = ++m->last_number;
     g->draining = true; /* until it is published */
+    g->isolated = m->isolated;
+    g->file = -1;
     return g;
 }
 
@@ -120,6 +122,17 @@ static bool judge(const struct generation *g, const unsigned char *bytes, size_t
     return true;
 }
 
+/* A child process has another user and gets the file as a descriptor, at each start again: it needs no name. */
+static bool hold_copy(struct generation *g, char *why, size_t why_size)
+{
+    if (!g->isolated) return true;
+    g->file = open(g->path, O_RDONLY | O_CLOEXEC);
+    bool good = g->file >= 0 && fchmod(g->file, 0555) == 0;
+    if (!good) snprintf(why, why_size, "private copy %s: %s", g->path, strerror(errno));
+    unlink(g->path);
+    return good;
+}
+
 bool generation_copy(struct generation *g, char *why, size_t why_size)
 {
     size_t size = 0;
@@ -128,6 +141,7 @@ bool generation_copy(struct generation *g, char *why, size_t why_size)
     if (good) {
         sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
         if ((good = write_copy(path.p, bytes, size, why, why_size))) g->path = (char *)(uintptr_t)path.p;
+        good = good && hold_copy(g, why, why_size);
     }
     free(bytes);
     return good;
@@ -193,6 +207,7 @@ static int same_path(struct dl_phdr_info *info, size_t size, void *arg)
 void generation_free(struct generation *g)
 {
     if (!g) return;
+    cell_close(g);
     descriptor_free(g);
     json_decref(g->config);
     if (g->handle && !SANITIZED) {
@@ -203,6 +218,7 @@ void generation_free(struct generation *g)
             log_warn("plugin stays mapped after its unload", LOG_C("plugin", g->module->name),
                      LOG_I("generation", g->number));
     }
+    if (g->file >= 0) close(g->file);
     remove_copy(g);
     arena_free(g->arena);
     free(g);
