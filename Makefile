@@ -14,7 +14,7 @@ Q := $(if $(V),,@)
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
   libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev libseccomp-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
-  postgresql pgbouncer openssl g++
+  postgresql pgbouncer openssl g++ procps
 BENCH_PACKAGES := nginx-light wrk sqlite3
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev
@@ -28,7 +28,8 @@ LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),$(shell pkg-config --cflags libllhttp),-I
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings -Werror
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)\
-  $(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)
+  $(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)\
+  $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer-no-link$(,)address -fno-omit-frame-pointer)
 HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
   -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS)) $(LLHTTP_CFLAGS)
@@ -44,6 +45,7 @@ PLUGINS := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/*.c)))))
 PLUGIN_SO := $(PLUGINS:%=$(OUT)/plugins/%.so)
 TEST_PLUGIN_SO := $(patsubst tests/contract/plugins/%.c,$(OUT)/test-plugins/%.so,$(sort $(wildcard tests/contract/plugins/*.c)))
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+FUZZ := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 APPSERVER := $(if $(VARIANT),$(OUT)/appserver,appserver)
 
 help: ## list the targets
@@ -116,9 +118,14 @@ bench: test-deps ## ratios against nginx, sqlite3 and pgbench in one run
 	@$(call install_missing,$(BENCH_PACKAGES))
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run
 
-fuzz: test-deps ## a short run of each libFuzzer target (SECONDS=n each)
+fuzz: deps ## each libFuzzer target for FUZZ_SECONDS=10 (T=pattern picks)
 	@$(call install_missing,$(FUZZ_PACKAGES))
-	$(Q)tests/fuzz/run
+	@$(MAKE) --no-print-directory SAN=fuzz CC=clang run-fuzz
+run-fuzz: $(FUZZ)
+	$(Q)tests/fuzz/run $(if $(T),$(filter %$(T),$(FUZZ)),$(FUZZ))
+$(OUT)/fuzz/%: tests/fuzz/%.c $(OUT)/libhost.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_HOST) -Itests/fuzz -fsanitize=fuzzer -o $@ $< $(OUT)/libhost.a $(LDLIBS_HOST)
 
 lint: test-deps ## formatting, cppcheck, file and function sizes, floors
 	@$(call install_missing,$(LINT_PACKAGES))
@@ -139,4 +146,4 @@ clean: ## remove what was built
 	rm -rf build build-* appserver
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: help build compile deps test-deps run unit test test-plugins test-fault bench fuzz lint format install clean
+.PHONY: help build compile deps test-deps run unit test test-plugins test-fault bench fuzz run-fuzz lint format install clean

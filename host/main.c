@@ -465,6 +465,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&store_plugin);
     module_builtin(&system_plugin);
     module_builtin(&jobs_plugin);
+    module_builtin(&modules_plugin);
     if (!looking) warn_about(cfg);
     if (!open_keys(cfg, why, sizeof why)) buf_printf(errors, "%s\n", why);
     modules_setup(cfg, &hooks, host.keys, environ);
@@ -484,6 +485,11 @@ int main(int argc, char **argv)
     buf out, errors;
     int code = EXIT_CONFIG;
     if (argc == 2 && strcmp(argv[1], "--cell") == 0) return cell_child_main(&hooks); /* a plugin's child process */
+    if (argc == 3 && strcmp(argv[1], PROBE_OPTION) == 0) {
+        static const struct config none;
+        modules_setup(&none, &hooks, NULL, environ);
+        probe_main(argv[2]);
+    }
     host.began = clock_monotonic();
     buf_init(&out, ERRORS_MAX);
     buf_init(&errors, ERRORS_MAX);

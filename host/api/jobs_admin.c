@@ -1,4 +1,4 @@
-/* jobs_admin.c - the host's routes for operators: jobs with their history, dead letters, the outbox. A plugin linked in. */
+/* jobs_admin.c - the host's routes for operators: jobs and their history, dead letters, the outbox; linked in. */
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -6,22 +6,21 @@
 #include <service_layer/json.h>
 
 #define JOB_FIELDS                                                                                                     \
-    SL_REQUIRED("id", SL_ID, "The job."),                                                                              \
-    SL_REQUIRED("kind", "\"type\":\"string\"", "What runs it."),                                                       \
-    SL_REQUIRED("key", SL_TEXT_OR_NULL, "Unique among the waiting and running jobs of the kind."),                     \
-    SL_REQUIRED("tenant", SL_TEXT_OR_NULL, "For whom it runs."),                                                       \
-    SL_REQUIRED("topic", SL_TEXT_OR_NULL, "Topic of the event that it delivers."),                                     \
-    SL_REQUIRED("state", SL_ENUM("waiting", "running", "dead", "finished"), "What it does now."),                      \
-    SL_REQUIRED("attempts", "\"type\":\"integer\"", "Attempts begun."),                                                \
-    SL_REQUIRED("max_attempts", "\"type\":\"integer\"", "Attempts after which it is dead."),                           \
-    SL_REQUIRED("run_at", SL_TIME, "When it is or was due."),                                                          \
-    SL_REQUIRED("lease_until", SL_TIME, "When another replica may take a running job."),                               \
-    SL_REQUIRED("replica", SL_TEXT_OR_NULL, "Who runs it, or ran it last."),                                           \
-    SL_REQUIRED("last_error", SL_TEXT_OR_NULL, "How the last attempt failed."),                                        \
-    SL_REQUIRED("trace_id", SL_TEXT_OR_NULL, "Trace of the call that enqueued it."),                                   \
-    SL_REQUIRED("payload", SL_ANY, "What its handler gets."),                                                          \
-    SL_REQUIRED("created_at", SL_TIME, "When it was enqueued."),                                                       \
-    SL_REQUIRED("updated_at", SL_TIME, "When its state changed last.")
+    SL_REQUIRED("id", SL_ID, "The job."), SL_REQUIRED("kind", "\"type\":\"string\"", "What runs it."),                 \
+        SL_REQUIRED("key", SL_TEXT_OR_NULL, "Unique among the waiting and running jobs of the kind."),                 \
+        SL_REQUIRED("tenant", SL_TEXT_OR_NULL, "For whom it runs."),                                                   \
+        SL_REQUIRED("topic", SL_TEXT_OR_NULL, "Topic of the event that it delivers."),                                 \
+        SL_REQUIRED("state", SL_ENUM("waiting", "running", "dead", "finished"), "What it does now."),                  \
+        SL_REQUIRED("attempts", "\"type\":\"integer\"", "Attempts begun."),                                            \
+        SL_REQUIRED("max_attempts", "\"type\":\"integer\"", "Attempts after which it is dead."),                       \
+        SL_REQUIRED("run_at", SL_TIME, "When it is or was due."),                                                      \
+        SL_REQUIRED("lease_until", SL_TIME, "When another replica may take a running job."),                           \
+        SL_REQUIRED("replica", SL_TEXT_OR_NULL, "Who runs it, or ran it last."),                                       \
+        SL_REQUIRED("last_error", SL_TEXT_OR_NULL, "How the last attempt failed."),                                    \
+        SL_REQUIRED("trace_id", SL_TEXT_OR_NULL, "Trace of the call that enqueued it."),                               \
+        SL_REQUIRED("payload", SL_ANY, "What its handler gets."),                                                      \
+        SL_REQUIRED("created_at", SL_TIME, "When it was enqueued."),                                                   \
+        SL_REQUIRED("updated_at", SL_TIME, "When its state changed last.")
 #define JOB SL_OBJECT(JOB_FIELDS)
 #define RUN                                                                                                            \
     SL_OBJECT(SL_REQUIRED("attempt", "\"type\":\"integer\"", "Number of the attempt."),                                \
@@ -36,8 +35,9 @@
     SL_OBJECT(SL_OPTIONAL("state", SL_ENUM("waiting", "running", "dead"), "Only jobs in this state."),                 \
               SL_OPTIONAL("kind", SL_STRING(1, 200), "Only jobs of this kind."))
 #define RETRY SL_OBJECT(SL_REQUIRED("kind", SL_STRING(1, 200), "Kind whose dead letters are to run again."))
-#define RETRIED SL_OBJECT(SL_REQUIRED("retried", "\"type\":\"integer\"", "Dead letters that wait again."),             \
-                          SL_REQUIRED("kept", "\"type\":\"integer\"", "Dead letters left, because another job has their key."))
+#define RETRIED                                                                                                        \
+    SL_OBJECT(SL_REQUIRED("retried", "\"type\":\"integer\"", "Dead letters that wait again."),                         \
+              SL_REQUIRED("kept", "\"type\":\"integer\"", "Dead letters left, because another job has their key."))
 #define KIND                                                                                                           \
     SL_OBJECT(SL_REQUIRED("kind", "\"type\":\"string\"", "The kind."),                                                 \
               SL_REQUIRED("module", "\"type\":\"string\"", "The plugin that runs it; empty when it is not loaded."),   \
@@ -65,7 +65,8 @@
               SL_REQUIRED("key", SL_TEXT_OR_NULL, "What it is about."),                                                \
               SL_REQUIRED("tenant", SL_TEXT_OR_NULL, "Whose it is."),                                                  \
               SL_REQUIRED("source", "\"type\":\"string\"", "The plugin that published it."),                           \
-              SL_REQUIRED("payload", SL_ANY, "Its body."), SL_REQUIRED("created_at", SL_TIME, "When it was published."))
+              SL_REQUIRED("payload", SL_ANY, "Its body."),                                                             \
+              SL_REQUIRED("created_at", SL_TIME, "When it was published."))
 #define EVENT_FILTER SL_OBJECT(SL_OPTIONAL("topic", SL_STRING(1, 128), "Only events of this topic."))
 
 #define JOB_COLUMNS                                                                                                    \
@@ -135,15 +136,19 @@ static sl_err get_job(void *self, sl_call *c)
     (void)self;
     sl_err e = sl_query(c, &job, "select " JOB_COLUMNS " from sl_jobs where id = $1", id);
     if (!e && !job->rows) /* done: what is left of it is its history */
-        e = sl_query(c, &job, "select job_id as id, kind, key, tenant, cast(null as text) as topic, 'finished' as state, "
-                              "attempt as attempts, attempt as max_attempts, started_at as run_at, cast(null as bigint) as "
-                              "lease_until, replica, error as last_error, cast(null as text) as trace_id, cast(null as text) "
-                              "as payload, started_at as created_at, finished_at as updated_at from sl_job_runs "
-                              "where job_id = $1 order by seq desc limit 1", id);
+        e = sl_query(c, &job,
+                     "select job_id as id, kind, key, tenant, cast(null as text) as topic, 'finished' as state, "
+                     "attempt as attempts, attempt as max_attempts, started_at as run_at, cast(null as bigint) as "
+                     "lease_until, replica, error as last_error, cast(null as text) as trace_id, cast(null as text) "
+                     "as payload, started_at as created_at, finished_at as updated_at from sl_job_runs "
+                     "where job_id = $1 order by seq desc limit 1",
+                     id);
     if (e) return e;
     if (!job->rows) return no_such_job(c);
-    e = sl_query(c, &history, "select attempt, outcome, error, replica, started_at, finished_at from (select * from sl_job_runs "
-                              "where job_id = $1 order by seq desc limit 100) as h order by seq", id);
+    e = sl_query(c, &history,
+                 "select attempt, outcome, error, replica, started_at, finished_at from (select * from sl_job_runs "
+                 "where job_id = $1 order by seq desc limit 100) as h order by seq",
+                 id);
     return e ? e : reply_with_history(c, job, history);
 }
 
@@ -163,9 +168,11 @@ static sl_err retry_job(void *self, sl_call *c)
     if (!job->rows) return no_such_job(c);
     e = sl_query(c, &done, REVIVE "where id = $1 and state = 'dead' returning " JOB_COLUMNS, id,
                  jobs_attempts(sl_cell_text(job, 0, "kind")));
-    if (e == SL_ECONFLICT) return sl_problem(c, 409, "job_key_taken", "Another job of this kind and key waits or runs already.");
+    if (e == SL_ECONFLICT)
+        return sl_problem(c, 409, "job_key_taken", "Another job of this kind and key waits or runs already.");
     if (e) return e;
-    if (!done->rows) return sl_problem(c, 409, "job_not_dead", "Only dead letters can be retried; this job waits or runs.");
+    if (!done->rows)
+        return sl_problem(c, 409, "job_not_dead", "Only dead letters can be retried; this job waits or runs.");
     wake_after_commit(c);
     return sl_reply_row(c, 200, done);
 }
@@ -176,16 +183,19 @@ static sl_err retry_kind(void *self, sl_call *c)
     sl_str kind = sl_body(c, "kind");
     (void)self;
     /* Of several dead letters with one key the newest; none whose key is taken. */
-    sl_err e = sl_query(c, &done, REVIVE "where kind = $1 and state = 'dead' and (key is null or (not exists (select 1 from "
-                        "sl_jobs o where o.kind = sl_jobs.kind and o.key = sl_jobs.key and o.state <> 'dead') and id = (select "
-                        "max(d.id) from sl_jobs d where d.kind = sl_jobs.kind and d.key = sl_jobs.key and d.state = 'dead')))",
-                        kind, jobs_attempts(kind));
+    sl_err e = sl_query(
+        c, &done,
+        REVIVE "where kind = $1 and state = 'dead' and (key is null or (not exists (select 1 from "
+               "sl_jobs o where o.kind = sl_jobs.kind and o.key = sl_jobs.key and o.state <> 'dead') and id = (select "
+               "max(d.id) from sl_jobs d where d.kind = sl_jobs.kind and d.key = sl_jobs.key and d.state = 'dead')))",
+        kind, jobs_attempts(kind));
     if (e == SL_ECONFLICT) return sl_problem(c, 409, "job_key_taken", "A key was taken just now; try again.");
     if (!e) e = sl_query(c, &left, "select count(*) as n from sl_jobs where kind = $1 and state = 'dead'", kind);
     if (e) return e;
     wake_after_commit(c);
-    return sl_reply_json(c, 200, sl_format(c, "{\"retried\":%lld,\"kept\":%lld}", (long long)done->changed,
-                                           (long long)sl_cell_int(left, 0, "n")));
+    return sl_reply_json(c, 200,
+                         sl_format(c, "{\"retried\":%lld,\"kept\":%lld}", (long long)done->changed,
+                                   (long long)sl_cell_int(left, 0, "n")));
 }
 
 static sl_err drop_job(void *self, sl_call *c)
@@ -242,7 +252,8 @@ static sl_err list_events(void *self, sl_call *c)
 {
     sl_str topic = sl_param(c, "topic");
     (void)self;
-    if (sl_given(topic)) return sl_reply_list(c, "select " EVENT_COLUMNS " from sl_events where topic = $1 {{page}}", topic);
+    if (sl_given(topic))
+        return sl_reply_list(c, "select " EVENT_COLUMNS " from sl_events where topic = $1 {{page}}", topic);
     return sl_reply_list(c, "select " EVENT_COLUMNS " from sl_events where seq > 0 {{page}}");
 }
 
@@ -265,7 +276,16 @@ static const sl_entry entries[] = {
 static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 } };
 
 const sl_plugin jobs_plugin = {
-    .size = sizeof(sl_plugin), .major = SL_MAJOR, .minor = SL_MINOR, .entry_size = sizeof(sl_entry),
-    .metric_size = sizeof(sl_metric), .need_size = sizeof(sl_need), .name = "jobs", .version = SL_VERSION,
-    .doc = "Jobs, dead letters and events for operators.", SL_ENTRIES(entries), SL_NEEDS(needs), .grants = "store:sl_*",
+    .size = sizeof(sl_plugin),
+    .major = SL_MAJOR,
+    .minor = SL_MINOR,
+    .entry_size = sizeof(sl_entry),
+    .metric_size = sizeof(sl_metric),
+    .need_size = sizeof(sl_need),
+    .name = "jobs",
+    .version = SL_VERSION,
+    .doc = "Jobs, dead letters and events for operators.",
+    SL_ENTRIES(entries),
+    SL_NEEDS(needs),
+    .grants = "store:sl_*",
 };

@@ -55,6 +55,15 @@ void arena_free(arena *a)
     free(a->first);
 }
 
+void arena_wipe(arena *a)
+{
+    size_t head = (sizeof *a + ALIGN - 1) & ~(size_t)(ALIGN - 1); /* the arena itself, in its first block */
+    for (struct block *b = a->first; b; b = b->next) {
+        size_t from = b == a->first ? head : 0;
+        explicit_bzero(b->data + from, b->used - from);
+    }
+}
+
 void arena_reset(arena *a)
 {
     free_rest(a);

@@ -16,7 +16,8 @@ int64_t clock_monotonic(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Days since 1970 of a civil date and back, proleptic Gregorian calendar, years counted from March so that the leap day is last. */
+/* Days since 1970 of a civil date and back, proleptic Gregorian calendar, years counted from March so that the leap day
+ * is last. */
 static int64_t days_from_date(int64_t y, unsigned m, unsigned d)
 {
     y -= m <= 2;
@@ -38,7 +39,8 @@ static void date_from_days(int64_t days, int *y, unsigned *m, unsigned *d)
 
 static char *digits(char *p, unsigned v, int n)
 {
-    for (int i = n - 1; i >= 0; i--, v /= 10) p[i] = (char)('0' + v % 10);
+    for (int i = n - 1; i >= 0; i--, v /= 10)
+        p[i] = (char)('0' + v % 10);
     return p + n;
 }
 
@@ -92,7 +94,8 @@ bool clock_parse(sl_str s, int64_t *us)
     int m = skip(&s, "-") ? number(&s, 2) : -1, d = skip(&s, "-") ? number(&s, 2) : -1;
     int h = skip(&s, "Tt ") ? number(&s, 2) : -1, min = skip(&s, ":") ? number(&s, 2) : -1;
     int sec = skip(&s, ":") ? number(&s, 2) : -1;
-    if (y < 1 || m < 1 || m > 12 || d < 1 || h < 0 || h > 23 || min < 0 || min > 59 || sec < 0 || sec > 60) return false;
+    if (y < 1 || m < 1 || m > 12 || d < 1 || h < 0 || h > 23 || min < 0 || min > 59 || sec < 0 || sec > 60)
+        return false;
     bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
     if ((unsigned)d > length[m - 1] + (m == 2 && leap)) return false;
     if (skip(&s, ".")) {
@@ -100,7 +103,8 @@ bool clock_parse(sl_str s, int64_t *us)
         for (; s.n && s.p[0] >= '0' && s.p[0] <= '9'; s = str_sub(s, 1, s.n), n++)
             if (n < 6) fraction = fraction * 10 + (s.p[0] - '0');
         if (n < 1 || n > 9) return false;
-        for (; n < 6; n++) fraction *= 10;
+        for (; n < 6; n++)
+            fraction *= 10;
     }
     if (!skip(&s, "Zz")) {
         int sign = s.n && s.p[0] == '-' ? -1 : 1;
@@ -109,11 +113,15 @@ bool clock_parse(sl_str s, int64_t *us)
         offset = sign * (oh * 3600 + om * 60);
     }
     if (s.n) return false;
-    *us = (days_from_date(y, (unsigned)m, (unsigned)d) * 86400 + h * 3600 + min * 60 + sec - offset) * 1000000 + fraction;
+    *us = (days_from_date(y, (unsigned)m, (unsigned)d) * 86400 + h * 3600 + min * 60 + sec - offset) * 1000000 +
+          fraction;
     return true;
 }
 
-static const struct unit { const char *name; int64_t ms; } units[] = {
+static const struct unit {
+    const char *name;
+    int64_t ms;
+} units[] = {
     { "ms", 1 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "d", 86400000 },
 };
 
@@ -125,14 +133,16 @@ bool duration_parse(sl_str s, int64_t *ms)
     while (s.n) {
         size_t n = 0, i;
         int64_t v, part;
-        while (n < s.n && s.p[n] >= '0' && s.p[n] <= '9') n++;
+        while (n < s.n && s.p[n] >= '0' && s.p[n] <= '9')
+            n++;
         if (!str_to_int(str_sub(s, 0, n), &v)) return false;
         s = str_sub(s, n, s.n);
         if (!s.n && parts == 0) { /* a bare number is seconds */
             if (__builtin_mul_overflow(v, 1000, ms)) return false;
             return true;
         }
-        for (i = 0; i < sizeof units / sizeof *units && !str_starts(s, units[i].name); i++) {}
+        for (i = 0; i < sizeof units / sizeof *units && !str_starts(s, units[i].name); i++) {
+        }
         if (i == sizeof units / sizeof *units) return false;
         if (__builtin_mul_overflow(v, units[i].ms, &part) || __builtin_add_overflow(total, part, &total)) return false;
         s = str_sub(s, strlen(units[i].name), s.n);
@@ -164,15 +174,18 @@ bool money_parse(sl_str s, int64_t *result)
     int64_t whole = 0, fraction = 0;
     size_t n = 0;
     for (; s.n && s.p[0] >= '0' && s.p[0] <= '9'; s = str_sub(s, 1, s.n), n++)
-        if (__builtin_mul_overflow(whole, 10, &whole) || __builtin_add_overflow(whole, s.p[0] - '0', &whole)) return false;
+        if (__builtin_mul_overflow(whole, 10, &whole) || __builtin_add_overflow(whole, s.p[0] - '0', &whole))
+            return false;
     if (n == 0) return false;
     if (skip(&s, ".")) {
         for (n = 0; s.n && s.p[0] >= '0' && s.p[0] <= '9' && n < 8; s = str_sub(s, 1, s.n), n++)
             fraction = fraction * 10 + (s.p[0] - '0');
         if (n == 0) return false;
-        for (; n < 8; n++) fraction *= 10;
+        for (; n < 8; n++)
+            fraction *= 10;
     }
-    if (s.n || __builtin_mul_overflow(whole, 100000000, &whole) || __builtin_add_overflow(whole, fraction, &whole)) return false;
+    if (s.n || __builtin_mul_overflow(whole, 100000000, &whole) || __builtin_add_overflow(whole, fraction, &whole))
+        return false;
     *result = minus ? -whole : whole;
     return true;
 }
@@ -182,7 +195,8 @@ size_t money_format(int64_t v, char *out, size_t room)
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
     int n = snprintf(out, room, "%s%llu.%08llu", v < 0 ? "-" : "", (unsigned long long)(u / 100000000),
                      (unsigned long long)(u % 100000000));
-    while (n > 0 && out[n - 1] == '0') out[--n] = 0;
+    while (n > 0 && out[n - 1] == '0')
+        out[--n] = 0;
     if (n > 0 && out[n - 1] == '.') out[--n] = 0;
     return (size_t)n;
 }

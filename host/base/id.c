@@ -19,8 +19,9 @@ static void put_hex(char *out, const unsigned char *in, size_t n)
     }
 }
 
-/* RFC 9562 section 5.7 with method 3 of 6.2: 48 bits of milliseconds, then 12 bits of the fraction of the millisecond, so that
- * ids of one process increase; the rest is random. Random bytes are drawn in bulk: a system call per id would show. */
+/* RFC 9562 section 5.7 with method 3 of 6.2: 48 bits of milliseconds, then 12 bits of the fraction of the millisecond,
+ * so that ids of one process increase; the rest is random. Random bytes are drawn in bulk: a system call per id would
+ * show. */
 void id_new(char out[ID_TEXT])
 {
     static _Thread_local unsigned char pool[4096]; /* handlers on the thread pool make ids too */
@@ -37,7 +38,8 @@ void id_new(char out[ID_TEXT])
     }
     uint64_t ms = (uint64_t)(tick / 4096);
     unsigned fraction = (unsigned)(tick % 4096);
-    for (int i = 0; i < 6; i++) id[i] = (unsigned char)(ms >> (40 - 8 * i));
+    for (int i = 0; i < 6; i++)
+        id[i] = (unsigned char)(ms >> (40 - 8 * i));
     id[6] = (unsigned char)(0x70 | fraction >> 8);
     id[7] = (unsigned char)fraction;
     left -= 8;
@@ -99,7 +101,8 @@ sl_str base64url_encode(arena *a, sl_str bytes) { return encode(a, bytes, sodium
 
 bool base64_decode(arena *a, sl_str text, sl_str *bytes)
 {
-    while (text.n && text.p[text.n - 1] == '=') text.n--;
+    while (text.n && text.p[text.n - 1] == '=')
+        text.n--;
     bool url = text.n && (memchr(text.p, '-', text.n) || memchr(text.p, '_', text.n));
     int variant = url ? sodium_base64_VARIANT_URLSAFE_NO_PADDING : sodium_base64_VARIANT_ORIGINAL_NO_PADDING;
     size_t room = text.n / 4 * 3 + 3, n;
@@ -109,9 +112,6 @@ bool base64_decode(arena *a, sl_str text, sl_str *bytes)
     return true;
 }
 
-void sha256(sl_str s, unsigned char out[32])
-{
-    crypto_hash_sha256(out, (const unsigned char *)(s.p ? s.p : ""), s.n);
-}
+void sha256(sl_str s, unsigned char out[32]) { crypto_hash_sha256(out, (const unsigned char *)(s.p ? s.p : ""), s.n); }
 
 bool equal_constant_time(sl_str a, sl_str b) { return a.n == b.n && (a.n == 0 || sodium_memcmp(a.p, b.p, a.n) == 0); }

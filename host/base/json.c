@@ -13,12 +13,16 @@ static bool too_deep(sl_str s)
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         if (quoted) {
-            if (c == '\\') i++;
-            else if (c == '"') quoted = false;
-        } else if (c == '"') quoted = true;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                quoted = false;
+        } else if (c == '"')
+            quoted = true;
         else if (c == '{' || c == '[') {
             if (++depth > DEPTH_MAX) return true;
-        } else if ((c == '}' || c == ']') && depth) depth--;
+        } else if ((c == '}' || c == ']') && depth)
+            depth--;
     }
     return false;
 }
@@ -80,7 +84,8 @@ json_t *json_point(json_t *root, sl_str at)
     if (at.n == 0) return root;
     if (at.p[0] != '/') return NULL;
     at = sl_lit(at.p + 1, at.n - 1);
-    while (root && str_split(&at, '/', &token)) root = step(root, token);
+    while (root && str_split(&at, '/', &token))
+        root = step(root, token);
     return root;
 }
 
@@ -109,9 +114,12 @@ void json_add_string(buf *b, sl_str s)
         buf_add(b, s.p + from, i - from);
         from = i + 1;
         const char *at = c == '\n' ? "n" : c == '\r' ? "r" : c == '\t' ? "t" : NULL;
-        if (c >= 0x20) buf_add(b, (char[]){ '\\', (char)c }, 2);
-        else if (at) buf_add(b, (char[]){ '\\', *at }, 2);
-        else buf_add(b, (char[]){ '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] }, 6);
+        if (c >= 0x20)
+            buf_add(b, (char[]){ '\\', (char)c }, 2);
+        else if (at)
+            buf_add(b, (char[]){ '\\', *at }, 2);
+        else
+            buf_add(b, (char[]){ '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] }, 6);
     }
     buf_add(b, s.p + from, s.n - from);
     buf_add_char(b, '"');

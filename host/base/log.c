@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Lines wait here for log_flush; past the maximum new ones are dropped and counted, so a stuck sink never stops the server. */
+/* Lines wait here for log_flush; past the maximum new ones are dropped and counted, so a stuck sink never stops the
+ * server. */
 enum { VALUE_MAX = 8192, WAITING_MAX = 1 << 20, FLUSH_AT = 32768 };
 
 static struct {
@@ -18,7 +19,9 @@ static struct {
     bool file; /* a regular file: write never waits for a reader */
     buf waiting;
     uint64_t dropped;
-} sink = { .lock = PTHREAD_MUTEX_INITIALIZER, .level = SL_INFO, .fd = STDERR_FILENO, .waiting = { .max = WAITING_MAX } };
+} sink = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .level = SL_INFO, .fd = STDERR_FILENO, .waiting = { .max = WAITING_MAX }
+};
 
 static const char *const level_name[] = { "", "debug", "info", "warn", "error" };
 static const char *const padded_name[] = { "", "debug ", "info  ", "warn  ", "error " };
@@ -40,7 +43,8 @@ sl_str log_number(int64_t v, char room[24])
 {
     char *p = room + 24; /* by hand: every request logs a few numbers */
     uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do *--p = (char)('0' + rest % 10);
+    do
+        *--p = (char)('0' + rest % 10);
     while (rest /= 10);
     if (v < 0) *--p = '-';
     return sl_lit(p, (size_t)(room + 24 - p));
@@ -55,7 +59,8 @@ static void add_json(buf *b, sl_str v)
     }
     buf clean;
     buf_init(&clean, VALUE_MAX);
-    for (size_t i = 0; i < v.n; i++) buf_add_char(&clean, (unsigned char)v.p[i] < 0x80 ? v.p[i] : '?');
+    for (size_t i = 0; i < v.n; i++)
+        buf_add_char(&clean, (unsigned char)v.p[i] < 0x80 ? v.p[i] : '?');
     json_add_string(b, buf_str(&clean));
     buf_free(&clean);
 }
@@ -64,7 +69,8 @@ static bool bare(sl_str v)
 {
     static const unsigned char odd[256] = { [0 ... ' '] = 1, ['"'] = 1, ['='] = 1, ['\\'] = 1, [0x7f] = 1 };
     unsigned found = 0;
-    for (size_t i = 0; i < v.n; i++) found |= odd[(unsigned char)v.p[i]];
+    for (size_t i = 0; i < v.n; i++)
+        found |= odd[(unsigned char)v.p[i]];
     return v.n > 0 && !found;
 }
 
@@ -92,8 +98,10 @@ static void add_line(buf *b, int level, const char *text, const sl_pair *fields,
     buf_add_cstr(b, json ? "\",\"level\":\"" : " ");
     buf_add_cstr(b, json ? level_name[level] : padded_name[level]);
     if (json) buf_add_cstr(b, "\",\"msg\":");
-    if (json) add_json(b, sl_cstr(text));
-    else buf_add_cstr(b, text);
+    if (json)
+        add_json(b, sl_cstr(text));
+    else
+        buf_add_cstr(b, text);
     for (size_t i = 0; i < n; i++) {
         sl_str v = str_sub(fields[i].value, 0, VALUE_MAX);
         if (!v.p) continue;

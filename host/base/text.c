@@ -16,8 +16,10 @@ static bool blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\
 
 sl_str str_trim(sl_str s)
 {
-    while (s.n && blank(s.p[0])) s.p++, s.n--;
-    while (s.n && blank(s.p[s.n - 1])) s.n--;
+    while (s.n && blank(s.p[0]))
+        s.p++, s.n--;
+    while (s.n && blank(s.p[s.n - 1]))
+        s.n--;
     return s;
 }
 
@@ -107,7 +109,8 @@ uint64_t str_hash(sl_str s)
 static unsigned distance(const char *a, size_t an, const char *b, size_t bn)
 {
     unsigned row[65];
-    for (size_t j = 0; j <= bn; j++) row[j] = (unsigned)j;
+    for (size_t j = 0; j <= bn; j++)
+        row[j] = (unsigned)j;
     for (size_t i = 1; i <= an; i++) {
         unsigned diagonal = row[0];
         row[0] = (unsigned)i;
@@ -165,7 +168,8 @@ char *buf_reserve(buf *b, size_t n)
     }
     if (n > b->room - b->n) {
         size_t room = b->room ? b->room : 256;
-        while (room - b->n < n) room = room > b->max / 2 ? b->max : room * 2;
+        while (room - b->n < n)
+            room = room > b->max / 2 ? b->max : room * 2;
         char *p = realloc(b->p, room);
         if (!p) abort();
         b->p = p;
@@ -190,7 +194,8 @@ void buf_add_int(buf *b, int64_t v)
 {
     char digits[24], *p = digits + sizeof digits;
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do *--p = (char)('0' + u % 10);
+    do
+        *--p = (char)('0' + u % 10);
     while (u /= 10);
     if (v < 0) *--p = '-';
     buf_add(b, p, (size_t)(digits + sizeof digits - p));

@@ -6,19 +6,33 @@
 #include "observe/metrics.h"
 #include <stdlib.h>
 
-enum { TOPIC_MAX = 128, REFRESH_MS = 3000, SWEEP_EVERY = 20, TOUCH_EVERY = 1200, SUBSCRIPTIONS_MAX = 4096, BATCH = 1000 };
-#define DAY_US (INT64_C(86400) * 1000000)
-#define RETENTION_US (7 * DAY_US)       /* of events */
-#define FORGET_US (30 * DAY_US)         /* of subscriptions that no replica declares any more */
+enum {
+    TOPIC_MAX = 128,
+    REFRESH_MS = 3000,
+    SWEEP_EVERY = 20,
+    TOUCH_EVERY = 1200,
+    SUBSCRIPTIONS_MAX = 4096,
+    BATCH = 1000
+};
+#define DAY_US       (INT64_C(86400) * 1000000)
+#define RETENTION_US (7 * DAY_US)  /* of events */
+#define FORGET_US    (30 * DAY_US) /* of subscriptions that no replica declares any more */
 
-struct subscriber { sl_str topic, module, kind; bool prefix; }; /* prefix: topic without its ".*", dot kept */
-struct subscriber_list { arena *memory; struct subscriber *item; size_t n; };
+struct subscriber {
+    sl_str topic, module, kind;
+    bool prefix;
+}; /* prefix: topic without its ".*", dot kept */
+struct subscriber_list {
+    arena *memory;
+    struct subscriber *item;
+    size_t n;
+};
 
 static struct {
-    struct subscription *own;            /* what this process declares; strings behind it */
+    struct subscription *own; /* what this process declares; strings behind it */
     arena *own_memory;
     size_t n_own;
-    struct subscriber_list all;          /* merged with the other replicas' */
+    struct subscriber_list all; /* merged with the other replicas' */
     ticker *refresher;
     uint64_t rounds;
     struct bus_stats stats;
@@ -32,8 +46,8 @@ static bool topic_fits(sl_str t, bool pattern)
     if (pattern && str_ends(t, ".*")) t.n -= 2;
     for (size_t i = 0; i < t.n; i++) {
         char ch = t.p[i];
-        bool word = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_' || ch == '-' ||
-                    ch == ':' || ch == '/';
+        bool word = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_' ||
+                    ch == '-' || ch == ':' || ch == '/';
         if (!word && (ch != '.' || i == 0 || i + 1 == t.n || t.p[i - 1] == '.')) return false;
     }
     return t.n > 0;
@@ -71,8 +85,10 @@ static void merge(const sl_rows *rows)
     struct subscriber_list old = bus.all, l = { arena_new(0), NULL, 0 };
     size_t room = bus.n_own + (rows ? rows->rows : old.n);
     l.item = arena_alloc(l.memory, (room + 1) * sizeof *l.item);
-    for (size_t i = 0; i < bus.n_own; i++) add(&l, sl_cstr(bus.own[i].topic), sl_cstr(bus.own[i].module));
-    for (uint32_t i = 0; rows && i < rows->rows; i++) add(&l, sl_cell_text(rows, i, "topic"), sl_cell_text(rows, i, "module"));
+    for (size_t i = 0; i < bus.n_own; i++)
+        add(&l, sl_cstr(bus.own[i].topic), sl_cstr(bus.own[i].module));
+    for (uint32_t i = 0; rows && i < rows->rows; i++)
+        add(&l, sl_cell_text(rows, i, "topic"), sl_cell_text(rows, i, "module"));
     for (size_t i = 0; !rows && i < old.n; i++) {
         const struct subscriber *s = &old.item[i];
         char topic[TOPIC_MAX + 1];
@@ -89,18 +105,22 @@ static sl_err touch(call *c)
 {
     sl_err e = SL_OK;
     for (size_t i = 0; i < bus.n_own && !e; i++)
-        e = store_defer(c, SL("insert into sl_subscriptions (topic, module, seen_at) values ($1, $2, {{now}}) "
-                              "on conflict (topic, module) do update set seen_at = excluded.seen_at"),
+        e = store_defer(c,
+                        SL("insert into sl_subscriptions (topic, module, seen_at) values ($1, $2, {{now}}) "
+                           "on conflict (topic, module) do update set seen_at = excluded.seen_at"),
                         SL_ARRAY((const char *)bus.own[i].topic, (const char *)bus.own[i].module), 2, 0);
-    if (!e) e = store_commit(c);
-    else store_rollback(c);
+    if (!e)
+        e = store_commit(c);
+    else
+        store_rollback(c);
     return e;
 }
 
 static sl_err refresh(call *c)
 {
     const sl_rows *rows;
-    sl_err e = store_query(c, &rows, SL("select topic, module from sl_subscriptions where seen_at > {{now}} - $1 limit $2"),
+    sl_err e = store_query(c, &rows,
+                           SL("select topic, module from sl_subscriptions where seen_at > {{now}} - $1 limit $2"),
                            SL_ARRAY(FORGET_US, (int64_t)SUBSCRIPTIONS_MAX), 2);
     if (!e) merge(rows);
     return e;
@@ -119,11 +139,14 @@ static sl_err write_once(call *c, sl_str sql, const sl_value *args, size_t n, in
 static sl_err sweep(call *c)
 {
     int64_t n = BATCH;
-    sl_err e = write_once(c, SL("delete from sl_subscriptions where seen_at < {{now}} - $1"), SL_ARRAY(FORGET_US), 1, &n);
+    sl_err e = write_once(c, SL("delete from sl_subscriptions where seen_at < {{now}} - $1"), SL_ARRAY(FORGET_US), 1,
+                          &n);
     /* Events lie in the order of seq: looking at the oldest is enough. */
     for (int i = 0, more = 1; i < 20 && more && !e; i++) {
-        e = write_once(c, SL("delete from sl_events where seq in (select seq from sl_events order by seq limit $2) "
-                             "and created_at < {{now}} - $1"), SL_ARRAY(RETENTION_US, (int64_t)BATCH), 2, &n);
+        e = write_once(c,
+                       SL("delete from sl_events where seq in (select seq from sl_events order by seq limit $2) "
+                          "and created_at < {{now}} - $1"),
+                       SL_ARRAY(RETENTION_US, (int64_t)BATCH), 2, &n);
         more = n >= BATCH;
     }
     return e;
@@ -143,7 +166,8 @@ static void refresh_tick(call *c, void *unused)
 sl_err bus_start(call *c)
 {
     if (bus.refresher) return SL_ESTATE;
-    bus.published = metric_get(SL_COUNTER, "bus_events_published_total", "topic", "Events handed to the outbox by topic.");
+    bus.published = metric_get(SL_COUNTER, "bus_events_published_total", "topic",
+                               "Events handed to the outbox by topic.");
     sl_err e = refresh(c);
     if (e) return e;
     bus.refresher = ticker_start("bus.refresh", REFRESH_MS, refresh_tick, NULL);
@@ -173,7 +197,8 @@ sl_err bus_set_subscriptions(call *c, const struct subscription *s, size_t n)
             log_error("a topic is malformed", LOG_C("topic", s[i].topic), LOG_C("module", s[i].module));
             continue;
         }
-        bus.own[bus.n_own++] = (struct subscription){ arena_copy(a, sl_cstr(s[i].topic)).p, arena_copy(a, sl_cstr(s[i].module)).p };
+        bus.own[bus.n_own++] = (struct subscription){ arena_copy(a, sl_cstr(s[i].topic)).p,
+                                                      arena_copy(a, sl_cstr(s[i].module)).p };
     }
     bus.own_memory = a;
     arena_free(old);
@@ -201,12 +226,14 @@ sl_err bus_publish(call *c, sl_str topic, sl_str key, sl_str json, sl_str tenant
     if (json.p && !v) return SL_EINVAL;
     json_decref(v);
     id_new(id);
-    sl_err e = store_defer(c, SL("insert into sl_events (id, topic, key, tenant, source, json, created_at) "
-                                 "values ($1, $2, nullif($3, ''), nullif($4, ''), $5, nullif($6, ''), {{now}})"),
-                           SL_ARRAY((const char *)id, topic, or_empty(key), or_empty(tenant), or_empty(source), or_empty(json)),
-                           6, 0);
+    sl_err e = store_defer(
+        c,
+        SL("insert into sl_events (id, topic, key, tenant, source, json, created_at) "
+           "values ($1, $2, nullif($3, ''), nullif($4, ''), $5, nullif($6, ''), {{now}})"),
+        SL_ARRAY((const char *)id, topic, or_empty(key), or_empty(tenant), or_empty(source), or_empty(json)), 6, 0);
     for (size_t i = 0; i < bus.all.n && !e; i++)
-        if (matches(&bus.all.item[i], topic)) e = jobs_enqueue_event(c, bus.all.item[i].kind, sl_cstr(id), topic, json, tenant);
+        if (matches(&bus.all.item[i], topic))
+            e = jobs_enqueue_event(c, bus.all.item[i].kind, sl_cstr(id), topic, json, tenant);
     if (!e && bus.published) store_after_commit(c, counted, metric_series(bus.published, &topic, 1));
     return e;
 }

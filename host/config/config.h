@@ -40,7 +40,9 @@ struct config {
     sl_str secret_keys;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
+    sl_str isolation;
     int64_t slow_ms, slow_module_ms, process_memory;
+    int64_t module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
     struct plugin_config *plugins; /* as configured, in file order */
     /* jobs, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,

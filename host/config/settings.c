@@ -192,7 +192,21 @@ const struct setting settings[] = {
       .doc = "A handler that holds the loop this long without waiting is named in the log; 0 = no watchdog." },
     { "modules.slow_module_ms", SET_DURATION, PUB(slow_module_ms), "1000", "MODULE_SLOW_THRESHOLD_MS", .min = 0,
       .max = HOUR, .doc = "A plugin whose start or stop takes longer is shown as slow." },
+    { "modules.drain", SET_DURATION, PUB(module_drain_ms), "20s", .min = 0, .max = HOUR,
+      .doc = "Calls of a replaced or disabled plugin may run on this long before they are cancelled." },
+    { "modules.hold", SET_DURATION, PUB(module_hold_ms), "5s", .min = 10, .max = 10 * MINUTE,
+      .doc =
+          "A hand-over of state: for the old calls to end, and for `save` and `load` each. New calls wait meanwhile." },
+    { "modules.hold_queue", SET_INT, PUB(hold_queue), "10000", .min = 0, .max = 1000000,
+      .doc = "Calls that may wait for a hand-over; more are answered 503." },
+    { "modules.rollback_window", SET_DURATION, PUB(rollback_ms), "60s", .min = 0, .max = DAY,
+      .doc = "A replaced plugin is kept warm this long and serves again when the new one turns bad; 0 = never." },
+    { "modules.parked_max", SET_INT, PUB(parked_max), "4", .min = 0, .max = 1000,
+      .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
 
+    { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|in|process",
+      .doc = "Where a plugin runs that does not say: `in` the server's process or in a child `process` of its own; `auto` = "
+             "`in` for those that came with the executable, else `process`." },
     { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
       .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
 

@@ -58,9 +58,10 @@ static bool serving(struct request *rq)
     const struct module *m = rq->route->owner;
     if (m->status == MODULE_STARTED && m->current == rq->route->generation) return true;
     rq->retry_after = 5;
-    return set_problem(rq, 503, "service_unavailable",
-                       arena_printf(rq->x->arena, "The service %s is %s%s%.400s.", m->name,
-                                    module_status_name(m->status), m->error[0] ? ": " : "", m->error));
+    /* Why is in the log and in /system/status: here it would be told to anybody. */
+    return set_problem(
+        rq, 503, "service_unavailable",
+        arena_printf(rq->x->arena, "The service %s does not run now (%s).", m->name, module_status_name(m->status)));
 }
 
 static bool admit(struct request *rq)
@@ -182,11 +183,34 @@ static bool prepare(struct request *rq)
     return input_check(rq);
 }
 
-static sl_err invoke(call *c, struct request *rq)
+/* The plugin was replaced, or hands its state over to its next generation, since the entry was looked up. */
+static bool replaced(const struct request *rq)
 {
-    /* The plugin may have been replaced while the store was asked about the key. */
-    if (rq->entry->generation->draining && rq->router != routes_current() && !prepare(rq)) return SL_EREPLIED;
-    return module_invoke(c, rq->entry, before_commit);
+    const struct generation *g = rq->entry->generation;
+    return g->module->hold || (g->draining && rq->router != routes_current());
+}
+
+static void init(call *c, void *arg);
+static void run(call *c);
+
+/* Waits while state is handed over, then goes on as a new call: the next generation may want a larger stack. */
+static void start_over(call *c, struct request *rq)
+{
+    struct module *m = rq->entry->generation->module;
+    c->name = rq->route->name;
+    module_unpin(rq->entry); /* nobody waits for us */
+    rq->entry = NULL;
+    sl_err e = module_hold_wait(c, m);
+    if (e == SL_EUNAVAIL)
+        set_problem(rq, 503, "overloaded",
+                    SL("The service is being replaced and too many requests wait for it; try again shortly."));
+    if (e || !prepare(rq)) {
+        finish(c, rq, e && e != SL_EUNAVAIL ? e : SL_EREPLIED);
+        return;
+    }
+    if (call_start(rq->entry->generation->stack_kib, call_left(c), init, rq, run)) return;
+    set_problem(rq, 503, "overloaded", SL("The server has too much to do at once; try again shortly."));
+    finish(c, rq, SL_EREPLIED);
 }
 
 static void run(call *c)
@@ -195,8 +219,12 @@ static void run(call *c)
     enum idempotency known = IDEMPOTENCY_NEW;
     sl_err e = SL_OK, ignored;
     if (sl_given(rq->key)) known = idempotency_find(c, rq, &e);
+    if (known == IDEMPOTENCY_NEW && replaced(rq)) {
+        start_over(c, rq);
+        return;
+    }
     if (known == IDEMPOTENCY_NEW) {
-        e = invoke(c, rq);
+        e = module_invoke(c, rq->entry, before_commit);
         /* Another request with this key may have won meanwhile: then its answer is also ours. */
         if (e && sl_given(rq->key) && !rq->streaming && !call_check(c)) known = idempotency_find(c, rq, &ignored);
     }

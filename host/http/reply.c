@@ -54,7 +54,7 @@ void http_reply_tag(call *c, sl_str tag)
 {
     struct request *rq = own_buffer(c);
     bool quoted = tag.n > 2 && tag.n < 210 && tag.p[0] == '"' && memchr(tag.p + 1, '"', tag.n - 1) == tag.p + tag.n - 1;
-    if (rq && !rq->problem && quoted && header_allowed(SL("x"), tag)) rq->etag = arena_copy(c->arena, tag);
+    if (rq && !rq->problem && quoted && header_value_ok(tag)) rq->etag = arena_copy(c->arena, tag);
 }
 
 sl_err http_reply_row(call *c, int32_t status, const sl_rows *rows)

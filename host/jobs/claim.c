@@ -6,8 +6,8 @@
 
 enum { ARMS_MAX = 16, CLAIM_MAX = 4096, AHEAD_MAX = 1000, SETTLING_MAX = 4000, LOOK_MAX = 128 };
 
-/* Jobs are claimed ahead of free hands only as far as they finish within a tenth of a second, so slow ones stay in the store
- * for other replicas. */
+/* Jobs are claimed ahead of free hands only as far as they finish within a tenth of a second, so slow ones stay in the
+ * store for other replicas. */
 static uint32_t claim_ahead(void)
 {
     int64_t now = clock_monotonic(), past = now - engine.rate_ns;
@@ -60,9 +60,12 @@ static sl_str look_sql(call *c, size_t n)
 {
     buf b;
     buf_init(&b, 1 << 18);
-    buf_add_cstr(&b, "select k.column1 as kind, (select j.run_at from sl_jobs j where j.state = 'waiting' and j.kind = k.column1 "
-                     "order by j.run_at limit 1) as due, {{now}} as now from (values ");
-    for (size_t i = 0; i < n; i++) buf_printf(&b, "%s($%zu)", i ? "," : "", i + 1);
+    buf_add_cstr(
+        &b,
+        "select k.column1 as kind, (select j.run_at from sl_jobs j where j.state = 'waiting' and j.kind = k.column1 "
+        "order by j.run_at limit 1) as due, {{now}} as now from (values ");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&b, "%s($%zu)", i ? "," : "", i + 1);
     buf_add_cstr(&b, ") as k");
     sl_str sql = arena_copy(c->arena, buf_str(&b));
     buf_free(&b);
@@ -86,7 +89,8 @@ static void look_row(sl_str kind, sl_value due, int64_t now)
 static bool look_some(call *c, sl_value *args, size_t n)
 {
     const sl_rows *rows;
-    while (n % 8) args[n++] = sl_text(SL("")); /* few different statements */
+    while (n % 8)
+        args[n++] = sl_text(SL("")); /* few different statements */
     if (store_query(c, &rows, look_sql(c, n), args, n)) return false;
     for (uint32_t i = 0; i < rows->rows; i++) {
         int64_t now = sl_cell_int(rows, i, "now");
@@ -119,13 +123,14 @@ static void arm_due(void)
 {
     int64_t wait = engine.next_due ? (engine.next_due - store_now()) / 1000 + 1 : 0;
     uv_timer_stop(&engine.due);
-    if (engine.next_due && wait < engine.cfg.poll_ms) uv_timer_start(&engine.due, on_due, wait > 0 ? (uint64_t)wait : 1, 0);
+    if (engine.next_due && wait < engine.cfg.poll_ms)
+        uv_timer_start(&engine.due, on_due, wait > 0 ? (uint64_t)wait : 1, 0);
 }
 
 /* ---- claim ---- */
-/* One statement for up to n kinds, each with a limit of its own. MATERIALIZED: PostgreSQL must not run the locking part twice;
- * and the rows are locked, so that their ids are all that the update asks for: a planner is left no wrong way to find them.
- * The sub-select around {{now}} lets it use the index although the clock is volatile. */
+/* One statement for up to n kinds, each with a limit of its own. MATERIALIZED: PostgreSQL must not run the locking part
+ * twice; and the rows are locked, so that their ids are all that the update asks for: a planner is left no wrong way to
+ * find them. The sub-select around {{now}} lets it use the index although the clock is volatile. */
 static sl_str claim_sql(size_t n)
 {
     static char *made[ARMS_MAX + 1];
@@ -134,12 +139,14 @@ static sl_str claim_sql(size_t n)
     buf_init(&b, 1 << 16);
     buf_add_cstr(&b, "with picked as materialized (");
     for (size_t i = 0; i < n; i++)
-        buf_printf(&b, "%sselect a%zu.id from (select id from sl_jobs where state = 'waiting' and kind = $%zu "
-                       "and run_at <= (select {{now}}) order by run_at limit $%zu {{skip_locked}}) as a%zu",
+        buf_printf(&b,
+                   "%sselect a%zu.id from (select id from sl_jobs where state = 'waiting' and kind = $%zu "
+                   "and run_at <= (select {{now}}) order by run_at limit $%zu {{skip_locked}}) as a%zu",
                    i ? " union all " : "", i, 2 * i + 3, 2 * i + 4, i);
-    buf_add_cstr(&b, ") update sl_jobs set state = 'running', owner = $1, attempts = attempts + 1, lease_until = {{now}} + $2, "
-                     "updated_at = {{now}} where id in (select id from picked) "
-                     "returning id, kind, key, tenant, json, topic, trace, attempts, max_attempts, updated_at");
+    buf_add_cstr(
+        &b, ") update sl_jobs set state = 'running', owner = $1, attempts = attempts + 1, lease_until = {{now}} + $2, "
+            "updated_at = {{now}} where id in (select id from picked) "
+            "returning id, kind, key, tenant, json, topic, trace, attempts, max_attempts, updated_at");
     buf_add_char(&b, 0);
     made[n] = b.p; /* kept for the process */
     return sl_cstr(made[n]);
@@ -161,7 +168,8 @@ static sl_str put(char **room, sl_value v)
 static void run_new(const sl_value *v, struct slot *s)
 {
     size_t n = 0;
-    for (int i = ID; i <= TRACE; i++) n += v[i].type == SL_TEXT ? v[i].s.n + 1 : 0;
+    for (int i = ID; i <= TRACE; i++)
+        n += v[i].type == SL_TEXT ? v[i].s.n + 1 : 0;
     struct run *r = calloc(1, sizeof *r + n);
     if (!r) abort();
     char *room = (char *)(r + 1);
@@ -178,6 +186,7 @@ static void run_new(const sl_value *v, struct slot *s)
     r->claimed_ns = r->renewed_ns = clock_monotonic();
     r->slot = s;
     s->claimed++;
+    s->taken++;
     engine.claimed++;
     if ((r->next = engine.runs)) r->next->prev = r;
     engine.runs = r;
@@ -194,13 +203,18 @@ static void take_rows(const sl_rows *rows)
     start_soon();
 }
 
-struct arm { struct slot *slot; uint32_t limit, before; };
+struct arm {
+    struct slot *slot;
+    uint32_t limit;
+    uint64_t before;
+};
 
 /* Kinds take turns: those that this claim serves go to the end of the list. */
 static size_t pick_arms(struct arm arms[ARMS_MAX], uint32_t room)
 {
     size_t n = 0, hot = 0;
-    for (struct slot *s = engine.slots; s; s = s->next) hot += slot_room(s) > 0;
+    for (struct slot *s = engine.slots; s; s = s->next)
+        hot += slot_room(s) > 0;
     if (!hot) return 0;
     if (hot > ARMS_MAX) hot = ARMS_MAX;
     uint32_t share = (room + (uint32_t)hot - 1) / (uint32_t)hot;
@@ -212,13 +226,14 @@ static size_t pick_arms(struct arm arms[ARMS_MAX], uint32_t room)
             at = &s->next;
             continue;
         }
-        arms[n++] = (struct arm){ s, most < share ? most : share, s->claimed };
+        arms[n++] = (struct arm){ s, most < share ? most : share, s->taken };
         *at = s->next;
         s->next = NULL;
         *served_end = s;
         served_end = &s->next;
     }
-    while (*at) at = &(*at)->next;
+    while (*at)
+        at = &(*at)->next;
     *at = served;
     return n;
 }
@@ -228,7 +243,8 @@ static bool claim(call *c, uint32_t room)
     struct arm arms[ARMS_MAX];
     size_t n = pick_arms(arms, room), padded = 1;
     if (!n) return true;
-    while (padded < n) padded *= 2;
+    while (padded < n)
+        padded *= 2;
     sl_value args[2 + 2 * ARMS_MAX] = { sl_ctext(engine.owner), sl_int((int64_t)engine.cfg.lease_ms * 1000) };
     for (size_t i = 0; i < padded; i++) {
         args[2 + 2 * i] = sl_text(i < n ? arms[i].slot->name : SL(""));
@@ -237,19 +253,25 @@ static bool claim(call *c, uint32_t room)
     }
     const sl_rows *rows;
     sl_err e = store_query(c, &rows, claim_sql(padded), args, 2 + 2 * padded);
-    if (!e) e = store_commit(c);
-    else store_rollback(c);
+    if (!e)
+        e = store_commit(c);
+    else
+        store_rollback(c);
     if (e) {
-        for (size_t i = 0; i < n; i++) arms[i].slot->hot = true;
-        if (e == SL_ETOOBIG && engine.claim_max > 1) engine.claim_max = room < engine.claim_max ? room / 2 + 1 : engine.claim_max / 2;
+        for (size_t i = 0; i < n; i++)
+            arms[i].slot->hot = true;
+        if (e == SL_ETOOBIG && engine.claim_max > 1)
+            engine.claim_max = room < engine.claim_max ? room / 2 + 1 : engine.claim_max / 2;
         return e == SL_ETOOBIG && engine.claim_max > 1; /* their payloads are too much for one result: fewer at once */
     }
     if (engine.claim_max < CLAIM_MAX) engine.claim_max *= 2;
     take_rows(rows);
     for (size_t i = 0; i < n; i++) {
         struct slot *s = arms[i].slot;
-        if (s->claimed - arms[i].before >= arms[i].limit) s->hot = true; /* there may be more */
-        else if (s->look_again && s->claimed > arms[i].before) engine.look = true; /* none: others hold them just now */
+        if (s->taken - arms[i].before >= arms[i].limit)
+            s->hot = true; /* there may be more */
+        else if (s->look_again && s->taken > arms[i].before)
+            engine.look = true; /* none: others hold them just now */
     }
     return true;
 }
@@ -258,7 +280,8 @@ static bool more_to_claim(void)
 {
     if (engine.draining || !claim_room()) return false;
     struct slot *s = engine.slots;
-    while (s && !slot_room(s)) s = s->next;
+    while (s && !slot_room(s))
+        s = s->next;
     return s != NULL;
 }
 
@@ -268,7 +291,8 @@ void claim_tick(call *c, void *unused)
     if (engine.draining) return;
     call_deadline(c, 10000);
     start_soon();
-    if ((engine.look || loop_now() >= engine.looked_ms + engine.cfg.poll_ms) && !look(c)) return; /* the next poll tries again */
+    if ((engine.look || loop_now() >= engine.looked_ms + engine.cfg.poll_ms) && !look(c))
+        return; /* the next poll tries again */
     uint32_t room = claim_room();
     if (room && !claim(c, room)) return;
     arm_due();
@@ -292,5 +316,6 @@ void on_starter(uv_timer_t *t)
 
 void start_soon(void)
 {
-    if (engine.timers && !uv_is_active((uv_handle_t *)&engine.starter)) uv_timer_start(&engine.starter, on_starter, 0, 0);
+    if (engine.timers && !uv_is_active((uv_handle_t *)&engine.starter))
+        uv_timer_start(&engine.starter, on_starter, 0, 0);
 }

@@ -31,10 +31,13 @@ static void scrape(void)
     static uint64_t told;
     if (!running) {
         running = metric_get(SL_GAUGE, "jobs_running", NULL, "Jobs that run in this process.");
-        waiting = metric_get(SL_GAUGE, "jobs_waiting", NULL, "Jobs that wait, over all replicas (counted up to 100000).");
+        waiting = metric_get(SL_GAUGE, "jobs_waiting", NULL,
+                             "Jobs that wait, over all replicas (counted up to 100000).");
         dead = metric_get(SL_GAUGE, "jobs_dead", NULL, "Dead letters, over all replicas (counted up to 100000).");
-        oldest = metric_get(SL_GAUGE, "jobs_oldest_due_seconds", NULL, "How long the longest waiting due job has been due.");
-        reclaimed = metric_get(SL_COUNTER, "jobs_reclaimed_total", NULL, "Jobs taken back from replicas whose lease ended.");
+        oldest = metric_get(SL_GAUGE, "jobs_oldest_due_seconds", NULL,
+                            "How long the longest waiting due job has been due.");
+        reclaimed = metric_get(SL_COUNTER, "jobs_reclaimed_total", NULL,
+                               "Jobs taken back from replicas whose lease ended.");
     }
     if (running) metric_set(running, s.running, NULL, 0);
     if (waiting) metric_set(waiting, (double)s.waiting_now, NULL, 0);
@@ -48,14 +51,16 @@ static void scrape(void)
 static sl_err first_look(call *c, char *why, size_t why_size)
 {
     const sl_rows *rows;
-    sl_err e = store_query(c, &rows, SL("select {{now}} as now, (select count(*) from sl_schedules) as schedules"), NULL, 0);
+    sl_err e = store_query(c, &rows, SL("select {{now}} as now, (select count(*) from sl_schedules) as schedules"),
+                           NULL, 0);
     if (e) {
         (void)snprintf(why, why_size, "jobs: the store cannot be read: %s", store_error(c));
         return e;
     }
     engine.clock_offset = sl_cell_int(rows, 0, "now") - clock_now();
     int64_t off = engine.clock_offset / 1000;
-    if (off > 5000 || off < -5000) log_warn("this machine's clock differs from the store's", LOG_I("difference_ms", off));
+    if (off > 5000 || off < -5000)
+        log_warn("this machine's clock differs from the store's", LOG_I("difference_ms", off));
     return SL_OK;
 }
 
@@ -150,7 +155,8 @@ void jobs_drain(call *c)
     ticker_stop(engine.leases);
     lease_return_all(c);
     struct run *r;
-    while ((r = run_list_take(&engine.settling))) run_free(r);
+    while ((r = run_list_take(&engine.settling)))
+        run_free(r);
     close_timers();
     (void)call_sleep(c, 1); /* the handles are closed when this returns */
     c->shielded = shielded;

@@ -16,14 +16,16 @@ static struct slot **bucket(sl_str kind)
 struct slot *slot_find(sl_str kind)
 {
     struct slot *s = *bucket(kind);
-    while (s && !sl_same(s->name, kind)) s = s->chain;
+    while (s && !sl_same(s->name, kind))
+        s = s->chain;
     return s;
 }
 
 static void slot_metrics(struct slot *s)
 {
     metric *runs = metric_get(SL_COUNTER, "jobs_runs_total", "kind,outcome", "Attempts of jobs by how they ended.");
-    metric *time = metric_get(SL_HISTOGRAM, "jobs_run_duration_seconds", "kind", "Time from the start of an attempt to its end.");
+    metric *time = metric_get(SL_HISTOGRAM, "jobs_run_duration_seconds", "kind",
+                              "Time from the start of an attempt to its end.");
     for (int o = 0; o < OUTCOMES && runs; o++)
         s->runs[o] = metric_series(runs, (sl_str[]){ s->name, sl_cstr(outcome_names[o]) }, 2);
     if (time) s->duration = metric_series(time, &s->name, 1);
@@ -84,8 +86,10 @@ void jobs_set_kinds(const struct job_kind *kinds, size_t n)
     t->refs = 1;
     for (size_t i = 0; i < n; i++) {
         struct slot *s = slot_of(sl_cstr(kinds[i].kind));
-        if (s) slot_set(s, &kinds[i], t);
-        else log_error("too many job kinds", LOG_C("kind", kinds[i].kind), LOG_I("limit", KINDS_MAX));
+        if (s)
+            slot_set(s, &kinds[i], t);
+        else
+            log_error("too many job kinds", LOG_C("kind", kinds[i].kind), LOG_I("limit", KINDS_MAX));
     }
     for (struct slot *s = engine.slots; s; s = s->next)
         if (s->table != t) s->def = NULL, s->table = NULL, s->next_tick = 0;
@@ -111,9 +115,14 @@ void jobs_each_kind(void (*visit)(const struct job_kind_stats *k, void *arg), vo
 {
     for (struct slot *s = engine.slots; s; s = s->next) {
         if (!s->def && !s->succeeded && !s->failed && !s->dead) continue;
-        visit(&(struct job_kind_stats){ .kind = s->name.p, .module = s->def ? s->def->module : "",
-                                        .schedule = s->def ? s->def->schedule : NULL, .claimed = s->claimed,
-                                        .succeeded = s->succeeded, .failed = s->failed, .dead = s->dead,
-                                        .next_tick = s->next_tick }, arg);
+        visit(&(struct job_kind_stats){ .kind = s->name.p,
+                                        .module = s->def ? s->def->module : "",
+                                        .schedule = s->def ? s->def->schedule : NULL,
+                                        .claimed = s->claimed,
+                                        .succeeded = s->succeeded,
+                                        .failed = s->failed,
+                                        .dead = s->dead,
+                                        .next_tick = s->next_tick },
+              arg);
     }
 }

@@ -35,8 +35,10 @@ struct run *run_list_take(struct run_list *l)
 
 void run_free(struct run *r)
 {
-    if (r->prev) r->prev->next = r->next;
-    else engine.runs = r->next;
+    if (r->prev)
+        r->prev->next = r->next;
+    else
+        engine.runs = r->next;
     if (r->next) r->next->prev = r->prev;
     r->slot->claimed--;
     engine.claimed--;
@@ -124,7 +126,8 @@ static sl_err job_write(call *c, sl_str piece)
 static void set_error(struct run *r, sl_str s)
 {
     size_t n = s.n < sizeof r->error ? s.n : sizeof r->error - 1;
-    while (n < s.n && n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80) n--; /* not inside a character */
+    while (n < s.n && n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+        n--; /* not inside a character */
     memcpy(r->error, s.p ? s.p : "", n);
     r->error[n] = 0;
     bool plain = n == 0 || str_is_utf8(sl_lit(r->error, n));
@@ -169,15 +172,23 @@ static sl_err before_commit(call *c)
 static const char *sentence(sl_err e)
 {
     static const char *const names[] = {
-        [-SL_EINVAL] = "an input is wrong", [-SL_ENOENT] = "no such thing", [-SL_EDENIED] = "not allowed",
-        [-SL_ECONFLICT] = "a conflict with what is stored", [-SL_EPRECOND] = "a precondition does not hold",
-        [-SL_ETOOBIG] = "a limit is exceeded", [-SL_EBUSY] = "too much at once", [-SL_ECANCEL] = "cancelled",
-        [-SL_ETIME] = "the deadline passed", [-SL_EUPSTREAM] = "an outside system failed",
-        [-SL_EUNAVAIL] = "the store or another plugin cannot be reached", [-SL_ESTATE] = "not allowed at this point",
-        [-SL_EINTERNAL] = "an internal error", [-SL_EREPLIED] = "the handler answered with a problem",
+        [-SL_EINVAL] = "an input is wrong",
+        [-SL_ENOENT] = "no such thing",
+        [-SL_EDENIED] = "not allowed",
+        [-SL_ECONFLICT] = "a conflict with what is stored",
+        [-SL_EPRECOND] = "a precondition does not hold",
+        [-SL_ETOOBIG] = "a limit is exceeded",
+        [-SL_EBUSY] = "too much at once",
+        [-SL_ECANCEL] = "cancelled",
+        [-SL_ETIME] = "the deadline passed",
+        [-SL_EUPSTREAM] = "an outside system failed",
+        [-SL_EUNAVAIL] = "the store or another plugin cannot be reached",
+        [-SL_ESTATE] = "not allowed at this point",
+        [-SL_EINTERNAL] = "an internal error",
+        [-SL_EREPLIED] = "the handler answered with a problem",
         [-SL_EDEAD] = "the handler gave the job up",
     };
-    size_t i = (size_t)-(int64_t)e;
+    size_t i = (size_t) - (int64_t)e;
     return e < 0 && i < sizeof names / sizeof *names && names[i] ? names[i] : "an unknown error code";
 }
 
@@ -186,7 +197,8 @@ static int64_t backoff_us(const struct run *r)
 {
     uint64_t ms = r->backoff_ms, max = engine.cfg.backoff_max_ms;
     uint32_t random;
-    for (uint32_t i = 1; i < r->job.attempt && ms < max; i++) ms *= 2;
+    for (uint32_t i = 1; i < r->job.attempt && ms < max; i++)
+        ms *= 2;
     if (ms > max) ms = max;
     random_bytes(&random, sizeof random);
     ms = ms / 2 + random % (ms + 1);
@@ -206,7 +218,8 @@ static void decide(call *c, struct run *r, sl_err e)
         set_error(r, SL("the plugin did not take the job"));
         return;
     }
-    if (e == SL_ECANCEL && c->cancelled && !r->retry) { /* drained, or its plugin is being replaced: not the job's fault */
+    if (e == SL_ECANCEL && c->cancelled &&
+        !r->retry) { /* drained, or its plugin is being replaced: not the job's fault */
         r->outcome = RUN_RETURNED;
         set_error(r, SL("cancelled: the process or its plugin was drained"));
         return;
@@ -291,7 +304,8 @@ bool run_start(struct run *r)
     engine.running++;
     engine.stats.running = engine.running;
     engine.stats.started++;
-    if (call_start(def->stack_kib, def->deadline_ms ? def->deadline_ms : engine.cfg.deadline_ms, init, r, body)) return true;
+    if (call_start(def->stack_kib, def->deadline_ms ? def->deadline_ms : engine.cfg.deadline_ms, init, r, body))
+        return true;
     engine.running--;
     engine.stats.running = engine.running;
     engine.stats.started--;

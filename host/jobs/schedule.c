@@ -6,10 +6,14 @@
 
 #define SECOND INT64_C(1000000)
 #define MINUTE (60 * SECOND)
-#define DAY (1440 * MINUTE)
+#define DAY    (1440 * MINUTE)
 
-/* Sets of allowed values, one bit each. `any_day`, `any_weekday`: the field holds a star, so only the other one counts. */
-struct cron { uint64_t minutes, hours, days, months, weekdays; bool any_day, any_weekday; };
+/* Sets of allowed values, one bit each. `any_day`, `any_weekday`: the field holds a star, so only the other one counts.
+ */
+struct cron {
+    uint64_t minutes, hours, days, months, weekdays;
+    bool any_day, any_weekday;
+};
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
@@ -68,9 +72,11 @@ static bool read_item(sl_str s, int first, int last, const char *names, uint64_t
     if (slash) {
         range.n = (size_t)(slash - s.p);
         step_text = str_sub(s, range.n + 1, s.n);
-        if (!step_text.n || !isdigit((unsigned char)step_text.p[0]) || !read_value(step_text, 1, 999, NULL, &step)) return false;
+        if (!step_text.n || !isdigit((unsigned char)step_text.p[0]) || !read_value(step_text, 1, 999, NULL, &step))
+            return false;
     }
-    if (sl_is(range, "*") || sl_is(range, "?")) *star = true;
+    if (sl_is(range, "*") || sl_is(range, "?"))
+        *star = true;
     else if ((dash = range.n ? memchr(range.p, '-', range.n) : NULL)) {
         left = str_sub(range, 0, (size_t)(dash - range.p));
         if (!read_value(left, first, last, names, &from)) return false;
@@ -79,7 +85,8 @@ static bool read_item(sl_str s, int first, int last, const char *names, uint64_t
         if (!read_value(range, first, last, names, &from)) return false;
         if (!slash) to = from;
     }
-    for (int v = from; v <= to; v += step) *set |= UINT64_C(1) << v;
+    for (int v = from; v <= to; v += step)
+        *set |= UINT64_C(1) << v;
     return true;
 }
 
@@ -88,7 +95,8 @@ static bool read_field(sl_str s, int first, int last, const char *names, uint64_
     sl_str rest = s, item;
     bool stars = false;
     size_t commas = 0, items = 0;
-    for (size_t i = 0; i < s.n; i++) commas += s.p[i] == ',';
+    for (size_t i = 0; i < s.n; i++)
+        commas += s.p[i] == ',';
     while (str_split(&rest, ',', &item)) {
         if (!item.n || !read_item(item, first, last, names, set, &stars)) return false;
         items++;
@@ -101,7 +109,8 @@ static bool next_word(sl_str *rest, sl_str *word)
 {
     size_t i = 0;
     *rest = str_trim(*rest);
-    while (i < rest->n && !isspace((unsigned char)rest->p[i])) i++;
+    while (i < rest->n && !isspace((unsigned char)rest->p[i]))
+        i++;
     *word = str_sub(*rest, 0, i);
     *rest = str_sub(*rest, i, rest->n);
     return word->n > 0;
@@ -128,7 +137,8 @@ static bool read_cron(sl_str s, struct cron *c)
 static bool day_matches(const struct cron *c, int64_t days, int day)
 {
     int64_t since_sunday = (days + 4) % 7; /* 1 January 1970 was a Thursday */
-    bool weekday = c->weekdays >> (since_sunday < 0 ? since_sunday + 7 : since_sunday) & 1, month_day = c->days >> day & 1;
+    bool weekday = c->weekdays >> (since_sunday < 0 ? since_sunday + 7 : since_sunday) & 1,
+         month_day = c->days >> day & 1;
     return c->any_day || c->any_weekday ? weekday && month_day : weekday || month_day;
 }
 
@@ -148,8 +158,10 @@ static int64_t cron_next(const struct cron *c, int64_t after)
     int64_t minute = floor_div(after, MINUTE) + 1, days = floor_div(minute, 1440), year;
     int month, day, start = (int)(minute - days * 1440);
     date_from_days(days, &year, &month, &day);
-    /* Every combination that exists at all comes within 40 years: 29 February on a given weekday, over a year like 2100. */
-    for (int64_t last = year + 40; year <= last && year <= 9999; month = month % 12 + 1, year += month == 1, day = 1, start = 0) {
+    /* Every combination that exists at all comes within 40 years: 29 February on a given weekday, over a year like
+     * 2100. */
+    for (int64_t last = year + 40; year <= last && year <= 9999;
+         month = month % 12 + 1, year += month == 1, day = 1, start = 0) {
         if (!(c->months >> month & 1)) continue;
         for (int length = month_length(year, month); day <= length; day++, start = 0) {
             int at;
@@ -169,13 +181,17 @@ static int64_t every_next(sl_str s, int64_t after)
 
 int64_t schedule_next(sl_str schedule, int64_t after)
 {
-    static const struct { const char *name, *cron; } named[] = {
-        { "@hourly", "0 * * * *" }, { "@daily", "0 0 * * *" }, { "@midnight", "0 0 * * *" }, { "@weekly", "0 0 * * 0" },
-        { "@monthly", "0 0 1 * *" }, { "@annually", "0 0 1 1 *" }, { "@yearly", "0 0 1 1 *" },
+    static const struct {
+        const char *name, *cron;
+    } named[] = {
+        { "@hourly", "0 * * * *" }, { "@daily", "0 0 * * *" },   { "@midnight", "0 0 * * *" },
+        { "@weekly", "0 0 * * 0" }, { "@monthly", "0 0 1 * *" }, { "@annually", "0 0 1 1 *" },
+        { "@yearly", "0 0 1 1 *" },
     };
     struct cron c;
     sl_str s = str_trim(schedule), word;
-    if (after < INT64_C(-60000000000) * SECOND || after > INT64_C(253402300799) * SECOND) return 0; /* up to the year 9999 */
+    if (after < INT64_C(-60000000000) * SECOND || after > INT64_C(253402300799) * SECOND)
+        return 0; /* up to the year 9999 */
     if (str_starts(s, "@")) {
         sl_str rest = s;
         if (!next_word(&rest, &word)) return 0;

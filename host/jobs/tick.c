@@ -2,13 +2,15 @@
 #include "base/log.h"
 #include "jobs/engine.h"
 
-/* The latest tick at or before `now` and after `from`, or 0: what was missed while no replica ran is made up for once. */
+/* The latest tick at or before `now` and after `from`, or 0: what was missed while no replica ran is made up for once.
+ */
 static int64_t latest_tick(sl_str schedule, int64_t from, int64_t now)
 {
     int64_t back = INT64_C(120) * 1000000, found = 0;
     for (;; back *= 4) { /* a window that grows until it holds a tick, so that only few are counted through */
         int64_t start = now - back > from ? now - back : from;
-        for (int64_t t = schedule_next(schedule, start); t && t <= now; t = schedule_next(schedule, t)) found = t;
+        for (int64_t t = schedule_next(schedule, start); t && t <= now; t = schedule_next(schedule, t))
+            found = t;
         if (found || start == from) return found;
     }
 }
@@ -39,10 +41,13 @@ static sl_err last_tick(call *c, sl_str name, int64_t *last)
             *last = sl_cell_int(rows, 0, "last_tick");
             return SL_OK;
         }
-        e = store_query(c, &rows, SL("insert into sl_schedules (name, last_tick) values ($1, {{now}}) on conflict do nothing"),
+        e = store_query(c, &rows,
+                        SL("insert into sl_schedules (name, last_tick) values ($1, {{now}}) on conflict do nothing"),
                         SL_ARRAY(name), 1);
-        if (!e) e = store_commit(c);
-        else store_rollback(c);
+        if (!e)
+            e = store_commit(c);
+        else
+            store_rollback(c);
         if (e) return e;
     }
     return SL_EINTERNAL;
@@ -59,7 +64,8 @@ static sl_err slot_tick(call *c, struct slot *s, int64_t now)
         e = last_tick(c, s->name, &last);
         if (e || s->def != def) return e;
         due = last;
-    } else due--; /* itself counts */
+    } else
+        due--; /* itself counts */
     int64_t tick = latest_tick(schedule, due, now);
     if (tick) e = tick_once(c, s->name, tick);
     if (e) return e;
@@ -80,7 +86,8 @@ static void arm_tick(void)
     if (!engine.timers || engine.draining) return;
     uv_timer_stop(&engine.tick);
     int64_t wait = engine.next_tick == INT64_MAX ? 0 : (engine.next_tick - store_now()) / 1000 + 1;
-    if (engine.next_tick != INT64_MAX && wait < 1000) uv_timer_start(&engine.tick, on_next_tick, wait > 0 ? (uint64_t)wait : 1, 0);
+    if (engine.next_tick != INT64_MAX && wait < 1000)
+        uv_timer_start(&engine.tick, on_next_tick, wait > 0 ? (uint64_t)wait : 1, 0);
 }
 
 void schedule_tick(call *c, void *unused)

@@ -17,8 +17,8 @@ call *call_current(void) { return calls.running; }
 
 static void enter(call *c);
 
-/* End a wait from outside: the fiber goes on with `result`, now if the loop itself is asking, else when control is back there,
- * so that one handler never runs inside another's wake-up. */
+/* End a wait from outside: the fiber goes on with `result`, now if the loop itself is asking, else when control is back
+ * there, so that one handler never runs inside another's wake-up. */
 static void go_on(call *c, sl_err result)
 {
     c->waiting = false;
@@ -64,6 +64,7 @@ static call *take(void)
     if (c) {
         calls.pool = c->next;
         calls.pooled--;
+        c->woken = false; /* whoever woke a call that was over woke nobody */
         return c;
     }
     c = calloc(1, sizeof *c);
@@ -78,14 +79,17 @@ static void on_closed(uv_handle_t *h) { free(h->data); }
 
 static void discard(call *c)
 {
+    if (c->sensitive) arena_wipe(c->arena);
     arena_free(c->arena);
     uv_close((uv_handle_t *)&c->timer, on_closed);
 }
 
 static void recycle(call *c)
 {
-    if (c->prev) c->prev->next = c->next;
-    else calls.all = c->next;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        calls.all = c->next;
     if (c->next) c->next->prev = c->prev;
     calls.count--;
     if (c->timer_on) uv_timer_stop(&c->timer);
@@ -93,6 +97,7 @@ static void recycle(call *c)
         discard(c);
         return;
     }
+    if (c->sensitive) arena_wipe(c->arena);
     arena_reset(c->arena);
     arena *a = c->arena;
     enum { TIMER = offsetof(call, timer), AFTER = TIMER + sizeof c->timer };
@@ -120,13 +125,16 @@ static void enter(call *c)
     watchdog_enter(c->module, c->name);
     fiber_resume(c->fiber);
     calls.running = outer;
-    if (outer) watchdog_enter(outer->module, outer->name);
-    else watchdog_leave();
+    if (outer)
+        watchdog_enter(outer->module, outer->name);
+    else
+        watchdog_leave();
     if (c->finished) recycle(c);
     if (outermost) run_ready();
 }
 
-bool call_start(size_t stack_kib, uint32_t deadline_ms, void (*init)(call *c, void *arg), void *arg, void (*run)(call *c))
+bool call_start(size_t stack_kib, uint32_t deadline_ms, void (*init)(call *c, void *arg), void *arg,
+                void (*run)(call *c))
 {
     if (calls.count >= calls.max) return false;
     call *c = take();
@@ -158,9 +166,10 @@ sl_err call_check(call *c)
 
 sl_err call_wait(call *c, void (*abandon)(void *op), void *op)
 {
+    if (c != calls.running) abort(); /* waiting in another call's name would resume the wrong fiber */
     if (c->woken) {
         c->woken = false;
-        return c->result;
+        return c->early;
     }
     sl_err e = abandon ? call_check(c) : SL_OK;
     if (e) {
@@ -186,7 +195,7 @@ void call_wake(call *c, sl_err result)
         return;
     }
     c->woken = true;
-    c->result = result;
+    c->early = result;
 }
 
 void call_cancel(call *c)
@@ -211,7 +220,11 @@ uint32_t call_left(const call *c)
 }
 
 /* Timers for sleep are pooled: a libuv handle must outlive its closing, which an arena does not. */
-struct sleeper { uv_timer_t timer; call *c; struct sleeper *next; };
+struct sleeper {
+    uv_timer_t timer;
+    call *c;
+    struct sleeper *next;
+};
 static struct sleeper *sleepers;
 
 static void on_slept(uv_timer_t *t) { call_wake(((struct sleeper *)t)->c, SL_OK); }
@@ -220,7 +233,8 @@ static void stop_sleeping(void *op) { uv_timer_stop(&((struct sleeper *)op)->tim
 sl_err call_sleep(call *c, uint32_t ms)
 {
     struct sleeper *s = sleepers;
-    if (s) sleepers = s->next;
+    if (s)
+        sleepers = s->next;
     else {
         s = calloc(1, sizeof *s);
         if (!s) abort();
@@ -234,7 +248,12 @@ sl_err call_sleep(call *c, uint32_t ms)
     return e;
 }
 
-struct offload { uv_work_t work; void (*fn)(void *arg); void *arg; call *c; };
+struct offload {
+    uv_work_t work;
+    void (*fn)(void *arg);
+    void *arg;
+    call *c;
+};
 static void offload_run(uv_work_t *w)
 {
     struct offload *o = w->data;
@@ -248,7 +267,9 @@ static void offload_done(uv_work_t *w, int status)
 
 sl_err call_offload(call *c, void (*work)(void *arg), void *arg)
 {
-    struct offload o = { .fn = work, .arg = arg, .c = c }; /* on this fiber's stack, which stays until the work is done */
+    struct offload o = { .fn = work,
+                         .arg = arg,
+                         .c = c }; /* on this fiber's stack, which stays until the work is done */
     o.work.data = &o;
     if (uv_queue_work(loop_uv(), &o.work, offload_run, offload_done)) return SL_EINTERNAL;
     return call_wait(c, NULL, NULL);

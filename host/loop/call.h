@@ -17,47 +17,50 @@ struct call_ops {
 };
 
 struct call {
-    sl_call pub;               /* first: what the plugin sees. host tables are those of its generation */
-    arena *arena;              /* owned by the call */
+    sl_call pub;  /* first: what the plugin sees. host tables are those of its generation */
+    arena *arena; /* owned by the call */
     fiber *fiber;
-    const char *name;          /* the entry, for logs and the watchdog; lives as long as its generation */
-    const char *module;        /* the plugin's name, "" for the host's own work */
-    uint64_t deadline;         /* uv_now() milliseconds; 0 = none */
-    bool cancelled;            /* the client left or the module drains: the next wait ends with SL_ECANCEL */
-    bool shielded;             /* cleanup in progress: waits ignore cancel (never the deadline of the cleanup) */
-    void (*run)(call *c);      /* the body that call_start runs */
+    const char *name;     /* the entry, for logs and the watchdog; lives as long as its generation */
+    const char *module;   /* the plugin's name, "" for the host's own work */
+    uint64_t deadline;    /* uv_now() milliseconds; 0 = none */
+    bool cancelled;       /* the client left or the module drains: the next wait ends with SL_ECANCEL */
+    bool shielded;        /* cleanup in progress: waits ignore cancel (never the deadline of the cleanup) */
+    bool sensitive;       /* its memory held secrets: wiped before it is used again */
+    void (*run)(call *c); /* the body that call_start runs */
     const struct call_ops *ops;
-    void *context;             /* the kind's own state (HTTP exchange, job, ...) */
-    struct tx *tx;             /* the store's open transaction, owned by store/; NULL = none */
-    void *entry, *generation;  /* set by module/ */
+    void *context;            /* the kind's own state (HTTP exchange, job, ...) */
+    struct tx *tx;            /* the store's open transaction, owned by store/; NULL = none */
+    void *entry, *generation; /* set by module/ */
     /* ---- private to call.c ---- */
-    uv_timer_t timer;          /* the deadline's; started by the first wait */
+    uv_timer_t timer; /* the deadline's; started by the first wait */
     bool timer_on, waiting, woken, finished;
-    sl_err result;
+    sl_err result, early; /* of the wait that ended; of a wake that came before its wait */
     void (*abandon)(void *op);
     void *op;
     call *prev, *next, *ready_next;
 };
 
-/* Start `run` on a fiber; the call belongs to the loop until run returns, then it is recycled. `setup` fields (name, module,
- * ops, context, entry, generation, pub.host) are set on the call by `init` before run starts. deadline_ms from now; 0 =
- * none. The call may be over when this returns. false: too many calls (call_limit) or no stack; nothing ran. */
-bool call_start(size_t stack_kib, uint32_t deadline_ms, void (*init)(call *c, void *arg), void *arg, void (*run)(call *c));
-call *call_current(void);      /* NULL outside a call */
+/* Start `run` on a fiber; the call belongs to the loop until run returns, then it is recycled. `setup` fields (name,
+ * module, ops, context, entry, generation, pub.host) are set on the call by `init` before run starts. deadline_ms from
+ * now; 0 = none. The call may be over when this returns. false: too many calls (call_limit) or no stack; nothing ran.
+ */
+bool call_start(size_t stack_kib, uint32_t deadline_ms, void (*init)(call *c, void *arg), void *arg,
+                void (*run)(call *c));
+call *call_current(void); /* NULL outside a call */
 
-/* The one way to wait. Suspends the current call until call_wake, deadline or cancellation. On the last two `abandon(op)` is
- * called, after which whoever works on op must not touch the call again; the wait then returns SL_ETIME or SL_ECANCEL. With
- * abandon == NULL the wait cannot be cut short. Returns what call_wake passed. */
+/* The one way to wait. Suspends the current call until call_wake, deadline or cancellation. On the last two
+ * `abandon(op)` is called, after which whoever works on op must not touch the call again; the wait then returns
+ * SL_ETIME or SL_ECANCEL. With abandon == NULL the wait cannot be cut short. Returns what call_wake passed. */
 sl_err call_wait(call *c, void (*abandon)(void *op), void *op);
 void call_wake(call *c, sl_err result); /* on the loop thread; may come before call_wait (then that returns at once) */
-sl_err call_check(call *c);    /* SL_OK, or SL_ECANCEL or SL_ETIME without waiting */
-void call_cancel(call *c);     /* on the loop thread */
-void call_deadline(call *c, uint32_t ms); /* a new deadline from now; 0 = none */
-uint32_t call_left(const call *c); /* milliseconds to the deadline; UINT32_MAX = none */
-sl_err call_sleep(call *c, uint32_t ms);                                   /* [S] */
-sl_err call_offload(call *c, void (*work)(void *arg), void *arg);          /* [S] on the thread pool; never cut short */
-size_t call_count(void);       /* calls alive */
-void call_limit(size_t max);   /* call_start gives NULL beyond it */
-void call_close_all(void);     /* free the pool, at exit, when call_count() is 0 */
+sl_err call_check(call *c);             /* SL_OK, or SL_ECANCEL or SL_ETIME without waiting */
+void call_cancel(call *c);              /* on the loop thread */
+void call_deadline(call *c, uint32_t ms);                         /* a new deadline from now; 0 = none */
+uint32_t call_left(const call *c);                                /* milliseconds to the deadline; UINT32_MAX = none */
+sl_err call_sleep(call *c, uint32_t ms);                          /* [S] */
+sl_err call_offload(call *c, void (*work)(void *arg), void *arg); /* [S] on the thread pool; never cut short */
+size_t call_count(void);                                          /* calls alive */
+void call_limit(size_t max);                                      /* call_start gives NULL beyond it */
+void call_close_all(void);                                        /* free the pool, at exit, when call_count() is 0 */
 void call_each(void (*visit)(call *c, void *arg), void *arg);
 #endif

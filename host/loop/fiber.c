@@ -14,7 +14,9 @@
 #endif
 
 /* Boost.Context's assembly, declared here because its header is C++. */
-typedef struct { void *context, *data; } transfer_t;
+typedef struct {
+    void *context, *data;
+} transfer_t;
 extern transfer_t jump_fcontext(void *to, void *data);
 extern void *make_fcontext(void *stack_top, size_t size, void (*fn)(transfer_t));
 
@@ -26,15 +28,15 @@ enum { STACK_FACTOR = 1 };
 enum { DEFAULT_KIB = 64, POOL_MAX = 4096 };
 
 struct fiber {
-    void *context;      /* where to go on inside it */
-    void *back;         /* who resumed it */
-    fiber *parent;      /* fiber_current() at that time */
+    void *context; /* where to go on inside it */
+    void *back;    /* who resumed it */
+    fiber *parent; /* fiber_current() at that time */
     void (*fn)(void *arg);
     void *arg;
-    char *stack;        /* lowest usable byte; a guard page lies below */
+    char *stack; /* lowest usable byte; a guard page lies below */
     size_t size;
     bool done;
-    fiber *next;        /* in the pool */
+    fiber *next; /* in the pool */
 #if defined(__SANITIZE_ADDRESS__)
     void *fake, *back_fake;
     const void *back_stack;
@@ -99,7 +101,8 @@ static fiber *fiber_make(size_t size)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     fiber *f = calloc(1, sizeof *f);
     if (!f) return NULL;
-    char *p = mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    char *p = mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
+                   -1, 0);
     if (p == MAP_FAILED || mprotect(p, page, PROT_NONE)) {
         if (p != MAP_FAILED) munmap(p, size + page);
         free(f);

@@ -9,7 +9,10 @@ enum { TURN_END_MAX = 64 };
 static struct {
     uv_loop_t uv;
     uv_prepare_t turn_end;
-    struct { void (*fn)(void *arg); void *arg; } work[TURN_END_MAX];
+    struct {
+        void (*fn)(void *arg);
+        void *arg;
+    } work[TURN_END_MAX];
     size_t n_work;
     bool ready;
 } loop;
@@ -63,7 +66,8 @@ void loop_close(void)
     watchdog_stop();
     call_close_all();
     uv_close((uv_handle_t *)&loop.turn_end, NULL);
-    for (int i = 0; i < 100 && uv_run(&loop.uv, UV_RUN_NOWAIT); i++) {}
+    for (int i = 0; i < 100 && uv_run(&loop.uv, UV_RUN_NOWAIT); i++) {
+    }
     if (uv_loop_close(&loop.uv)) log_warn("the loop still has open handles at exit");
     fiber_pool_clear();
     log_flush();
@@ -88,8 +92,10 @@ static void ticker_run(call *c)
     ticker *t = c->context;
     t->fn(c, t->arg);
     t->running = false;
-    if (t->waiter) call_wake(t->waiter, SL_OK);
-    else if (t->stopped) uv_close((uv_handle_t *)&t->timer, ticker_free);
+    if (t->waiter)
+        call_wake(t->waiter, SL_OK);
+    else if (t->stopped)
+        uv_close((uv_handle_t *)&t->timer, ticker_free);
     if (t->stopped || !t->again) return;
     t->again = false;
     uv_timer_start(&t->timer, on_tick, 0, t->ms);
@@ -128,8 +134,10 @@ ticker *ticker_start(const char *name, uint32_t ms, void (*fn)(call *c, void *ar
 
 void ticker_kick(ticker *t)
 {
-    if (t->running) t->again = true;
-    else if (!t->stopped) uv_timer_start(&t->timer, on_tick, 0, t->ms);
+    if (t->running)
+        t->again = true;
+    else if (!t->stopped)
+        uv_timer_start(&t->timer, on_tick, 0, t->ms);
 }
 
 void ticker_stop(ticker *t)

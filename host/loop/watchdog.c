@@ -1,4 +1,5 @@
-/* watchdog.c - notices when one call holds the loop too long: a thread looks while it lasts, the loop reports when it is over. */
+/* watchdog.c - notices when one call holds the loop too long: a thread looks while it lasts, the loop reports when it
+ * is over. */
 #include "loop/watchdog.h"
 #include "base/clock.h"
 #include <pthread.h>
@@ -12,8 +13,9 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t stop;
     bool running, stopping;
-    /* The loop writes `since` last on entry and first on leaving. The thread raises `looking` before it checks `since` again and
-     * reads the names; the loop, having cleared `since`, waits for a raised `looking`: so names are never read after they went. */
+    /* The loop writes `since` last on entry and first on leaving. The thread raises `looking` before it checks `since`
+     * again and reads the names; the loop, having cleared `since`, waits for a raised `looking`: so names are never
+     * read after they went. */
     _Atomic int64_t since;
     _Atomic(const char *) module, name;
     _Atomic bool looking, told;
@@ -26,7 +28,8 @@ static void look(void)
     atomic_store(&dog.looking, true);
     if (atomic_load(&dog.since) == since) {
         atomic_store(&dog.told, true);
-        dog.slow(atomic_load(&dog.module), atomic_load(&dog.name), (uint64_t)((clock_monotonic() - since) / 1000000), false);
+        dog.slow(atomic_load(&dog.module), atomic_load(&dog.name), (uint64_t)((clock_monotonic() - since) / 1000000),
+                 false);
     }
     atomic_store(&dog.looking, false);
 }
@@ -74,7 +77,8 @@ static void let_go(int64_t now)
 {
     int64_t since = atomic_exchange(&dog.since, 0);
     if (!since) return;
-    while (atomic_load(&dog.looking)) {}
+    while (atomic_load(&dog.looking)) {
+    }
     int64_t held = now - since;
     bool told = atomic_load_explicit(&dog.told, memory_order_relaxed);
     if (told) atomic_store(&dog.told, false);

@@ -6,5 +6,5 @@
 void watchdog_start(uint32_t slow_ms, loop_slow_fn *slow);
 void watchdog_stop(void);
 void watchdog_enter(const char *module, const char *name); /* this call has the loop now */
-void watchdog_leave(void);                                  /* the loop is back with itself */
+void watchdog_leave(void);                                 /* the loop is back with itself */
 #endif

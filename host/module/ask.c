@@ -140,6 +140,13 @@ static sl_err start_and_wait(call *c, struct question *q, uint32_t limit, const 
     return result;
 }
 
+/* A call that the hand-over waits for must not wait for the hand-over. */
+static bool asks_itself(const call *c, const struct entry *e)
+{
+    const struct generation *own = c->generation;
+    return own && own->module == e->generation->module;
+}
+
 sl_err module_ask(call *c, sl_str entry, sl_str json, uint32_t timeout_ms, const char *caller, const sl_msg **out)
 {
     struct capture *outer = capture_of(c);
@@ -151,6 +158,11 @@ sl_err module_ask(call *c, sl_str entry, sl_str json, uint32_t timeout_ms, const
     }
     bool known = false;
     struct entry *e = module_compute_any(entry, &known);
+    while (e && e->generation->module->hold && !asks_itself(c, e)) { /* its state is being handed over */
+        sl_err held = module_hold_wait(c, e->generation->module);
+        if (held) return held;
+        e = module_compute_any(entry, &known);
+    }
     if (!e) return known ? SL_EUNAVAIL : SL_ENOENT;
     uint32_t left = call_left(c), limit = timeout_ms && timeout_ms < left ? timeout_ms : left;
     if (limit == UINT32_MAX) limit = e->spec.deadline_ms ? e->spec.deadline_ms : ASK_MS;

@@ -182,6 +182,8 @@ static void boot_again(uv_timer_t *t)
 /* ---- the end ---- */
 static void stop_at_last(uv_timer_t *t) { cell_kill(t->data, "did not stop"); }
 
+static void turn_over(void *k) { call_wake(((struct cell *)k)->waiter, SL_OK); }
+
 static void cell_free(struct cell *k)
 {
     talks_free(k);
@@ -220,6 +222,8 @@ void cell_close(struct generation *g)
     }
     cell_close_handle(k, &k->timer);
     cell_close_handle(k, &k->pause);
+    call_wait(c, NULL, NULL);
+    loop_at_turn_end(turn_over, k); /* behind a flush that was asked for in this turn */
     call_wait(c, NULL, NULL);
     if (k->last[0])
         log_warn("plugin's process did not end by itself", LOG_C("plugin", g->module->name), LOG_C("reason", k->last));

@@ -6,7 +6,7 @@
 #include "module/private.h"
 
 /* The child's socket and the plugin's file; and the step number that means "run an entry". */
-enum { CELL_FD = 3, CELL_FILE = 4, CELL_STEP_ENTRY = 1000 };
+enum { CELL_FD = 3, CELL_FILE = 4, CELL_STEP_ENTRY = 1000, CELL_READY_MAX = 16 << 20 };
 
 /* ---- descriptor_frame.c: what READY says behind its first word ---- */
 void descriptor_write(buf *b, const struct generation *g);

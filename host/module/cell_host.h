@@ -35,7 +35,7 @@ struct cell {
 int cell_connect(struct cell *k);                /* spawn and listen; 0 or an errno */
 void cell_send(struct cell *k);                  /* what was written to k->out leaves at the end of this turn */
 void cell_flush(void *k);                        /* now */
-void cell_kill(struct cell *k, const char *why); /* cell_died follows */
+void cell_kill(struct cell *k, const char *why); /* cell_died follows; why: NULL = as its status says */
 void cell_disconnect(struct cell *k);
 void cell_close_handle(struct cell *k, void *handle);
 

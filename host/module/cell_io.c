@@ -11,7 +11,6 @@ enum {
     READ_AT_ONCE = 1 << 16,
     KEEP_ROOM = 1 << 20,
     ONE_WAY_MAX = 1 << 19,     /* bytes of a frame that gets no answer */
-    READY_MAX = 16 << 20,      /* of a descriptor */
     WINDOW_MS = 100,
     ONE_WAY_PER_WINDOW = 5000, /* more frames without an answer, and the child is not read until the window is over */
 };
@@ -20,7 +19,7 @@ enum {
 void cell_kill(struct cell *k, const char *why)
 {
     if (!k->alive) return;
-    if (!k->last[0]) snprintf(k->last, sizeof k->last, "%s", why);
+    if (why && !k->last[0]) snprintf(k->last, sizeof k->last, "%s", why);
     syscall(SYS_pidfd_send_signal, k->pidfd, SIGKILL, NULL, 0);
 }
 
@@ -64,7 +63,7 @@ void cell_send(struct cell *k)
 /* ---- in ---- */
 static void on_ready(struct cell *k, const struct frame *f, size_t size)
 {
-    if (!k->waiter || k->has_ready || k->state != CELL_BOOTING || size > READY_MAX) {
+    if (!k->waiter || k->has_ready || k->state != CELL_BOOTING || size > CELL_READY_MAX) {
         cell_kill(k, "described itself out of turn or at too great length");
         return;
     }
@@ -156,7 +155,7 @@ static void on_socket(uv_poll_t *p, int status, int events)
         return;
     }
     if (k->fd >= 0) uv_poll_stop(&k->socket);
-    cell_kill(k, "closed its socket, or filled it with a frame that is too large");
+    cell_kill(k, k->in.overflow ? "sent a frame that is too large" : NULL); /* how it ended says more, if it did */
 }
 
 /* ---- life and death ---- */

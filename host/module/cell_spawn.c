@@ -37,8 +37,8 @@ static int spawn(pid_t *pid, int socket, int file)
     posix_spawn_file_actions_adddup2(&files, socket, CELL_FD);
     posix_spawn_file_actions_adddup2(&files, file, CELL_FILE);
     posix_spawn_file_actions_addclosefrom_np(&files, CELL_FILE + 1);
-    posix_spawnattr_init(&how);
-    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_init(&how); /* a session of its own: what a terminal or service manager sends is for the host */
+    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
     posix_spawnattr_setsigmask(&how, &none);
     posix_spawnattr_setsigdefault(&how, &all);
     int e = posix_spawn(pid, "/proc/self/exe", &files, &how, args, env);

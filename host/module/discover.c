@@ -35,11 +35,19 @@ static bool is_own(const char *dir)
     return false;
 }
 
-static const struct plugin_config *configured(const char *name)
+const struct plugin_config *module_configured(const struct config *cfg, const char *name)
 {
-    for (const struct plugin_config *p = module_cfg->plugins; p; p = p->next)
+    for (const struct plugin_config *p = cfg->plugins; p; p = p->next)
         if (strcmp(p->name, name) == 0) return p;
     return NULL;
+}
+
+/* As the plugin's own setting says, else as all are to be, else by where the file lies. */
+static bool is_isolated(const struct module *m)
+{
+    sl_str mode = sl_cstr(m->configured ? m->configured->isolation : NULL);
+    if (!sl_given(mode)) mode = module_cfg->isolation;
+    return sl_is(mode, "process") || (!m->first_party && !sl_is(mode, "in"));
 }
 
 static void found(const char *dir, sl_str name, bool own)
@@ -53,10 +61,10 @@ static void found(const char *dir, sl_str name, bool own)
     m = module_new(name);
     m->first_party = own;
     m->path = (char *)(uintptr_t)arena_printf(m->arena, "%s/%s.so", dir, m->name).p;
-    m->configured = configured(m->name);
+    m->configured = module_configured(module_cfg, m->name);
     m->enabled = m->configured ? m->configured->enabled : own;
     m->required = m->configured && m->configured->required;
-    m->isolated = m->configured && m->configured->isolation ? strcmp(m->configured->isolation, "process") == 0 : !own;
+    m->isolated = is_isolated(m);
     if (!m->enabled) m->status = MODULE_DISABLED;
 }
 
@@ -111,8 +119,9 @@ static void add_missing(void)
 
 static void take_needs(struct module *m, size_t n)
 {
-    m->all_needs = arena_alloc(m->arena, (n + 1) * sizeof *m->all_needs);
-    m->needs = arena_alloc(m->arena, (n + 1) * sizeof *m->needs);
+    m->n_all_needs = 0;
+    m->all_needs = arena_alloc(m->about, (n + 1) * sizeof *m->all_needs);
+    m->needs = arena_alloc(m->about, (n + 1) * sizeof *m->needs);
 }
 
 static void take_need(struct module *m, const char *id, uint32_t min, bool optional)
@@ -130,22 +139,26 @@ static void take_need(struct module *m, const char *id, uint32_t min, bool optio
 static void take_linked(struct module *m)
 {
     const sl_plugin *p = m->linked;
+    m->about = arena_new(0);
     snprintf(m->version, sizeof m->version, "%s", p->version);
-    m->doc = arena_cstr(m->arena, sl_cstr(p->doc));
-    m->grants = arena_cstr(m->arena, sl_cstr(p->grants));
+    m->doc = arena_cstr(m->about, sl_cstr(p->doc));
+    m->grants = arena_cstr(m->about, sl_cstr(p->grants));
     take_needs(m, p->n_needs);
     for (uint32_t i = 0; i < p->n_needs; i++)
         take_need(m, p->needs[i].id, p->needs[i].min, p->needs[i].optional != 0);
 }
 
-static void take_seen(struct module *m, const json_t *seen)
+void module_about(struct module *m, const json_t *seen)
 {
+    arena *old = m->about; /* of its generation before */
+    m->about = arena_new(0);
+    m->seen = true;
     sl_str version = json_str(json_object_get(seen, "version"));
     const json_t *needs = json_object_get(seen, "needs"), *need;
     size_t i;
     snprintf(m->version, sizeof m->version, "%.*s", STR_ARG(version));
-    m->doc = arena_cstr(m->arena, json_str(json_object_get(seen, "doc")));
-    m->grants = arena_cstr(m->arena, json_str(json_object_get(seen, "grants")));
+    m->doc = arena_cstr(m->about, json_str(json_object_get(seen, "doc")));
+    m->grants = arena_cstr(m->about, json_str(json_object_get(seen, "grants")));
     take_needs(m, json_array_size(needs));
     json_array_foreach(needs, i, need)
     {
@@ -153,12 +166,14 @@ static void take_seen(struct module *m, const json_t *seen)
                   (uint32_t)json_integer_value(json_object_get(need, "min")),
                   json_is_true(json_object_get(need, "optional")));
     }
+    arena_free(old);
     if (strcmp(json_string_value(json_object_get(seen, "name")), m->name) != 0)
         module_fail(m, "%s names itself `%s`: file and plugin must have one name", m->path,
                     json_string_value(json_object_get(seen, "name")));
 }
 
 struct config_report {
+    const struct config *cfg;
     const struct module *m;
     const json_t *only;
     buf *out;
@@ -172,22 +187,24 @@ static void config_finding(void *arg, const char *pointer, const char *detail)
     char key[128];
     snprintf(key, sizeof key, "%.*s", (int)strcspn(*pointer ? pointer + 1 : "", "/"), *pointer ? pointer + 1 : "");
     if (r->only && !json_object_get(r->only, key)) return;
-    int line = config_plugin_line(module_cfg, r->m->name, key);
-    if (!line) line = config_plugin_line(module_cfg, r->m->name, NULL);
-    if (line) buf_printf(r->out, "%.*s:%d: ", STR_ARG(module_cfg->file), line);
+    int line = config_plugin_line(r->cfg, r->m->name, key);
+    if (!line) line = config_plugin_line(r->cfg, r->m->name, NULL);
+    if (line) buf_printf(r->out, "%.*s:%d: ", STR_ARG(r->cfg->file), line);
     buf_printf(r->out, "plugins.%s.config%s%s: %s\n", r->m->name, *key ? "." : "", key, detail);
 }
 
 /* What the schema says about the values. When keys are unknown there is no whole configuration: then the known keys of
  * the file are checked all the same, so that one run shows every error. */
-static void check_values(struct module *m, const json_t *schema, buf *findings)
+static void check_values(const struct config *cfg, const struct module *m, const json_t *schema, json_t *effective,
+                         buf *findings)
 {
-    struct config_report report = { .m = m, .out = findings };
-    if (m->staged->config) {
-        module_hooks->schema_check(schema, m->staged->config, config_finding, &report);
+    struct config_report report = { .cfg = cfg, .m = m, .out = findings };
+    const struct plugin_config *p = module_configured(cfg, m->name);
+    if (effective) {
+        module_hooks->schema_check(schema, effective, config_finding, &report);
         return;
     }
-    json_t *raw = m->configured ? json_deep_copy(m->configured->config) : NULL;
+    json_t *raw = p ? json_deep_copy(p->config) : NULL;
     const char *key;
     json_t *value;
     void *next;
@@ -195,9 +212,16 @@ static void check_values(struct module *m, const json_t *schema, buf *findings)
     {
         if (!json_object_get(json_object_get(schema, "properties"), key)) json_object_del(raw, key);
     }
-    report.only = raw ? m->configured->config : NULL;
+    report.only = raw ? p->config : NULL;
     if (raw) module_hooks->schema_check(schema, raw, config_finding, &report);
     json_decref(raw);
+}
+
+json_t *module_effective_config(const struct config *cfg, const struct module *m, const json_t *schema, buf *findings)
+{
+    json_t *effective = config_for_plugin(cfg, m->name, schema, module_env, findings);
+    check_values(cfg, m, schema, effective, findings);
+    return effective;
 }
 
 /* The first finding becomes the module's error, the others go to errors. */
@@ -222,9 +246,7 @@ static void check_config(struct module *m, sl_str text, buf *errors)
         return;
     }
     buf_init(&findings, ERRORS_MAX);
-    m->staged->config = config_for_plugin(module_cfg, m->name, schema, module_env, &findings);
-    check_values(m, schema, &findings);
-    m->config = m->staged->config;
+    m->config = m->staged->config = module_effective_config(module_cfg, m, schema, &findings);
     if (findings.n) fail_config(m, buf_str(&findings), errors);
     json_decref(m->staged->config_schema);
     m->staged->config_schema = schema;
@@ -258,9 +280,9 @@ static void probe_found(buf *errors)
             module_fail(m, "%s: %s", m->path, probes[i].why);
             continue;
         }
-        take_seen(m, probes[i].seen);
+        module_about(m, probes[i].seen);
         if (!m->broken) check_config(m, json_str(json_object_get(probes[i].seen, "config")), errors);
-        json_decref(probes[i].seen);
+        m->staged->seen = probes[i].seen;
     }
 }
 

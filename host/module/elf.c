@@ -181,9 +181,9 @@ static void check_symbols(struct elf *e)
 
 static void check_needed(struct elf *e)
 {
-    static const char *const usual[] = { "libc.so.",     "libm.so.",    "libdl.so.",    "libpthread.so.", "libjansson.so.4",
-                                         "librt.so.",    "ld-linux",    "libgcc_s.so.", "libasan.so.",
-                                         "libubsan.so.", "libtsan.so.", "ld64.so.",     "linux-vdso" };
+    static const char *const usual[] = { "libc.so.",    "libm.so.", "libdl.so.",    "libpthread.so.", "libjansson.so.4",
+                                         "librt.so.",   "ld-linux", "libgcc_s.so.", "libasan.so.",    "libubsan.so.",
+                                         "libtsan.so.", "ld64.so.", "linux-vdso" };
     for (size_t i = 0; i < e->n_dynamic && e->dynamic[i].d_tag != DT_NULL; i++) {
         if (e->dynamic[i].d_tag != DT_NEEDED) continue;
         const char *name = string_at(e, e->dynamic[i].d_un.d_val);

@@ -118,9 +118,11 @@ sl_err module_invoke(call *c, struct entry *e, sl_err (*before_commit)(call *c))
     g->calls++;
     e->inflight++;
     m->calls++;
+    g->done++;
     c->entry = e;
     c->generation = g;
     c->pub.host = &g->host;
+    if (e->spec.flags & SL_SENSITIVE) c->sensitive = true;
     if (c->name != e->spec.name) {
         c->name = e->spec.name;
         c->module = m->name;
@@ -128,6 +130,7 @@ sl_err module_invoke(call *c, struct entry *e, sl_err (*before_commit)(call *c))
     }
     sl_err result = run_until_settled(c, e, before_commit);
     if (is_fault(result)) m->errors++;
+    if (result == SL_EINTERNAL || result == SL_ESTATE || result == SL_ETIME) g->failed++; /* its own, most likely */
     if ((m->calls & SAMPLE_MASK) == 1) sample_stack(c, m);
     e->inflight--;
     g->calls--;
@@ -136,5 +139,6 @@ sl_err module_invoke(call *c, struct entry *e, sl_err (*before_commit)(call *c))
 
 sl_err module_invoke_job(call *c, void *entry, sl_err (*before_commit)(call *c))
 {
+    if (((struct entry *)entry)->generation->module->hold) return SL_EUNAVAIL; /* its job goes back to the queue */
     return module_invoke(c, entry, before_commit);
 }

@@ -48,35 +48,37 @@ sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *
 }
 
 /* ---- start ---- */
-/* A child process destroys its own when it is closed. */
-static void generation_destroy(struct generation *g)
-{
-    if (!g->cell && g->created && g->life.destroy) g->life.destroy(g->self);
-}
-
 static bool open_staged(call *c, struct module *m, char *why, size_t why_size)
 {
     struct generation *g = m->staged;
-    bool opened = m->linked     ? generation_linked(g, m->linked, why, why_size)
-                  : g->isolated ? cell_open(c, g, why, why_size) == SL_OK
-                                : generation_open(g, why, why_size);
+    bool opened = m->linked ? generation_linked(g, m->linked, why, why_size) : generation_load(c, g, why, why_size);
     if (!opened || descriptor_clash(g, why, why_size)) return false;
     tables_grant(g);
     return true;
 }
 
-static void drop_staged(struct module *m)
+/* After a failed start the code goes and the tables stay: the module's routes answer 503 instead of 404. */
+static void retire_staged(struct module *m)
 {
     struct generation *g = m->staged;
-    m->staged = NULL;
-    m->config = NULL;
     if (!g) return;
     if (g->calls) { /* a step that never returned still runs its code */
         m->parked++;
+        m->staged = NULL;
+        m->config = NULL;
         return;
     }
     generation_destroy(g);
-    generation_free(g);
+    generation_unload(g);
+}
+
+/* What cannot be started because of its configuration or of another module is read all the same, for its tables. */
+static void read_only(call *c, struct module *m)
+{
+    char why[MODULE_WHY];
+    if (m->seen && m->staged && !m->staged->handle && !m->staged->cell)
+        generation_load(c, m->staged, why, sizeof why);
+    retire_staged(m);
 }
 
 static sl_err run_start(call *c, struct module *m, char *why, size_t why_size)
@@ -101,12 +103,15 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     if (!e && !migrate_only) e = run_start(c, m, why, sizeof why);
     if (e || migrate_only) {
         if (e) module_fail(m, "%s", why);
-        drop_staged(m);
+        retire_staged(m);
         return e;
     }
     m->current = m->staged;
     m->staged = NULL;
     m->current->draining = false;
+    m->current->state = GENERATION_SERVING;
+    m->current->loaded_at = clock_now();
+    m->edition++;
     m->status = MODULE_STARTED;
     m->started_at = clock_now();
     m->start_us = (clock_monotonic() - began) / 1000;
@@ -115,16 +120,23 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     return SL_OK;
 }
 
+bool module_needs_met(const struct module *m, const struct module **missing)
+{
+    *missing = NULL;
+    for (size_t i = 0; i < m->n_all_needs && !*missing; i++) {
+        const struct module *other = module_find(sl_cstr(m->all_needs[i].id));
+        if (other && !m->all_needs[i].optional && other->status != MODULE_STARTED) *missing = other;
+    }
+    return !*missing;
+}
+
 /* True when everything m needs is started; otherwise m waits. */
 static bool needs_started(struct module *m)
 {
-    for (size_t i = 0; i < m->n_all_needs; i++) {
-        const struct module *other = module_find(sl_cstr(m->all_needs[i].id));
-        if (!other || m->all_needs[i].optional || other->status == MODULE_STARTED) continue;
-        module_wait(m, other);
-        return false;
-    }
-    return true;
+    const struct module *missing;
+    if (module_needs_met(m, &missing)) return true;
+    module_wait(m, missing);
+    return false;
 }
 
 sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
@@ -133,9 +145,11 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
     for (struct module *m = modules_first(); m; m = m->next) {
         if (!m->enabled) continue;
         sl_err e = SL_EINVAL;
-        if (!m->broken && (migrate_only || needs_started(m))) e = module_start(c, m, migrate_only);
+        if (!m->broken && (migrate_only || needs_started(m)))
+            e = module_start(c, m, migrate_only);
+        else
+            read_only(c, m);
         if (!e) continue;
-        if (m->staged) drop_staged(m);
         if ((m->required || migrate_only) && !worst) {
             snprintf(why, why_size, "module %s%s: %s", m->name, m->required ? ", which is required" : "", m->error);
             worst = e;
@@ -191,6 +205,8 @@ void modules_stop(call *c, uint32_t drain_ms)
     struct module *reverse[MODULES_MAX + 8];
     size_t n = 0;
     int64_t began = clock_monotonic();
+    reload_close(c);
+    drain_close(c);
     for (struct module *m = modules_first(); m && n < sizeof reverse / sizeof *reverse; m = m->next)
         reverse[n++] = m;
     while (n > 0) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <sodium.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -133,10 +134,19 @@ static bool hold_copy(struct generation *g, char *why, size_t why_size)
     return good;
 }
 
+static void fingerprint(struct generation *g, const unsigned char *bytes, size_t size)
+{
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256(hash, bytes, size);
+    sodium_bin2hex(g->sha256, sizeof g->sha256, hash, sizeof hash);
+    g->file_size = size;
+}
+
 bool generation_copy(struct generation *g, char *why, size_t why_size)
 {
     size_t size = 0;
     unsigned char *bytes = read_file(g->module->path, &size, why, why_size);
+    if (bytes) fingerprint(g, bytes, size);
     bool good = bytes && judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
     if (good) {
         sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
@@ -167,9 +177,15 @@ bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size
     return descriptor_read(g, p, why, why_size) && take_metrics(g, why, why_size);
 }
 
+void generation_destroy(struct generation *g)
+{
+    if (!g->cell && g->created && g->life.destroy) g->life.destroy(g->self);
+    g->created = false;
+}
+
 static void remove_copy(struct generation *g)
 {
-    if (g->path) unlink(g->path);
+    if (g->path && g->file < 0) unlink(g->path);
 }
 
 bool generation_open(struct generation *g, char *why, size_t why_size)
@@ -186,40 +202,85 @@ bool generation_open(struct generation *g, char *why, size_t why_size)
         return false;
     }
     if (!generation_linked(g, p, why, why_size)) return false;
+    g->mapped = generation_size(g);
     if (strcmp(g->spec.name, g->module->name) == 0) return true;
     snprintf(why, why_size, "names itself `%s`, but its file is called %s.so", g->spec.name, g->module->name);
     return false;
 }
 
+bool generation_load(call *c, struct generation *g, char *why, size_t why_size)
+{
+    return g->isolated ? cell_open(c, g, why, why_size) == SL_OK : generation_open(g, why, why_size);
+}
+
 struct search {
     const char *path;
     bool found;
+    uint64_t bytes; /* of its segments in memory */
 };
 
-static int same_path(struct dl_phdr_info *info, size_t size, void *arg)
+static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
 {
     struct search *s = arg;
     (void)size;
-    if (info->dlpi_name && strcmp(info->dlpi_name, s->path) == 0) s->found = true;
-    return s->found;
+    if (!info->dlpi_name || strcmp(info->dlpi_name, s->path) != 0) return 0;
+    s->found = true;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD) s->bytes += info->dlpi_phdr[i].p_memsz;
+    return 1;
+}
+
+bool generation_can_unload(const struct generation *g) 
+{
+    return g->cell || (g->handle && !SANITIZED && !g->keep);
+}
+
+uint64_t generation_size(const struct generation *g)
+{
+    struct search s = { .path = g->path };
+    if (g->handle) dl_iterate_phdr(on_library, &s);
+    return s.bytes;
+}
+
+bool generation_mapped(const struct generation *g)
+{
+    struct search s = { .path = g->path };
+    char line[1024];
+    dl_iterate_phdr(on_library, &s);
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (!s.found && maps && fgets(line, sizeof line, maps))
+        s.found = strstr(line, g->path) != NULL;
+    if (maps) fclose(maps);
+    return s.found || !maps;
+}
+
+void generation_unload(struct generation *g)
+{
+    cell_close(g);
+    if (generation_can_unload(g)) {
+        dlclose(g->handle);
+        struct search s = { .path = g->path };
+        dl_iterate_phdr(on_library, &s);
+        if (s.found)
+            log_warn("plugin stays mapped after its unload", LOG_C("plugin", g->module->name),
+                     LOG_I("generation", g->number));
+    }
+    g->handle = NULL;
+    g->plugin = NULL;
+    for (size_t i = 0; i < g->n_entries; i++)
+        g->entries[i].spec.run = NULL;
+    memset(&g->life, 0, sizeof g->life);
+    remove_copy(g);
 }
 
 void generation_free(struct generation *g)
 {
     if (!g) return;
-    cell_close(g);
     descriptor_free(g);
     json_decref(g->config);
-    if (g->handle && !SANITIZED) {
-        dlclose(g->handle);
-        struct search s = { .path = g->path };
-        dl_iterate_phdr(same_path, &s);
-        if (s.found)
-            log_warn("plugin stays mapped after its unload", LOG_C("plugin", g->module->name),
-                     LOG_I("generation", g->number));
-    }
+    json_decref(g->seen);
+    generation_unload(g);
     if (g->file >= 0) close(g->file);
-    remove_copy(g);
     arena_free(g->arena);
     free(g);
 }

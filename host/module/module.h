@@ -18,6 +18,27 @@ enum module_status {
 };
 const char *module_status_name(enum module_status s);
 
+/* A generation's life. Old ones stay listed at their module until nothing of them is left in the process. */
+enum generation_state {
+    GENERATION_STAGED,   /* checked, about to serve */
+    GENERATION_SERVING,  /* new calls go here */
+    GENERATION_WARM,     /* replaced; kept for a roll-back */
+    GENERATION_DRAINING, /* its calls run to their end */
+    GENERATION_PARKED,   /* its calls do not end: mapped, unreachable */
+    GENERATION_KEPT,     /* stopped; its library can or shall not be unloaded */
+    GENERATION_STUCK,    /* stopped and closed, but found to be mapped still */
+    GENERATION_GONE      /* unloaded; its table answers 503 for a disabled module */
+};
+const char *generation_state_name(enum generation_state s);
+
+/* What a look at the file found; text with its remedy. */
+enum finding_policy { FINDING_ALLOW, FINDING_PIN, FINDING_ISOLATE, FINDING_REFUSE };
+struct finding {
+    const char *class; /* "threads": what modules.findings sets the policy of; "file" is always refused */
+    enum finding_policy policy;
+    char text[320];
+};
+
 struct generation;
 struct entry { /* one row of a plugin's table, every string copied out of the plugin */
     sl_entry spec;
@@ -54,11 +75,37 @@ struct generation { /* one loaded copy of a plugin; freed when the last call tha
     bool created, started;
     bool isolated; /* to run in a child process; its file is `file`, an open descriptor, else -1 */
     int file;
+    enum generation_state state;
+    struct generation *older; /* in its module's list */
+    int64_t loaded_at;
+    uint64_t done, failed, mapped; /* calls run, those that ended in a fault; bytes of its library */
+    size_t file_size;
+    char sha256[65];
+    json_t *seen; /* what its plugin says about itself, as the probe read it; NULL for what is linked in */
+    struct finding *findings;
+    size_t n_findings;
+    bool keep, hurry; /* keep: never unload it, a finding says why; hurry: no longer kept warm */
 };
 struct need {
     char id[64];
     uint32_t min;
     bool optional;
+};
+/* How the last change of a module went; times in microseconds. */
+struct module_change {
+    const char *action; /* "reload"; NULL = there was none */
+    bool good;
+    uint32_t from, to;                                     /* generations; 0 = none */
+    int64_t at, check_us, start_us, hand_over_us, swap_us; /* swap: from the beginning until the new one serves */
+    uint32_t held;                                         /* calls that waited for the hand-over */
+    char outcome[512];
+};
+/* How the last generation left. */
+struct module_unload {
+    uint32_t number; /* 0 = none did */
+    bool proven;     /* neither in /proc/self/maps nor known to the dynamic linker */
+    int64_t at, drain_us, total_us;
+    char outcome[256];
 };
 struct module {
     char name[64], version[32];
@@ -72,12 +119,19 @@ struct module {
     int64_t started_at, stopped_at, start_us, stop_us; /* times and how long they took */
     uint32_t restarts;
     uint64_t calls, errors, slow;
+    struct generation *older; /* replaced ones, newest first, linked by `older` */
+    struct hold *hold;        /* new calls wait here while state is handed over; NULL = they need not */
+    struct module_change last;
+    struct module_unload left;
+    uint64_t edition; /* grows with each change that an admin can see: its ETag */
     struct module *next;
     /* ---- private to module/ ---- */
-    struct generation *staged;    /* checked and about to start */
+    struct generation *staged;    /* checked and about to start, or kept for its tables when the start failed */
+    arena *about;                 /* owns version, doc, grants and needs as the plugin states them */
     uint32_t last_number, parked; /* generations made; generations whose calls did not end */
     size_t stack_used;            /* highest seen on a fiber of its calls, bytes */
     const struct plugin_config *configured;
+    bool seen;               /* its descriptor was read in a child and is good */
     const sl_plugin *linked; /* a module linked in */
     struct need *all_needs;  /* tables too */
     size_t n_all_needs;
@@ -121,6 +175,10 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size);
 sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *why, size_t why_size);
 void modules_stop(call *c, uint32_t drain_ms); /* [S] reverse order: drain, stop, destroy, unload */
 void modules_close(void);
+/* What `appserver --probe FILE` does, after modules_setup: the loader starts itself like that to look into a plugin
+ * from a process without threads. Writes to descriptor 3 and ends the process. */
+#define PROBE_OPTION "--probe"
+_Noreturn void probe_main(const char *path);
 void module_slow(const char *module, const char *name, uint64_t held_ms, bool over); /* a loop_slow_fn */
 /* An entry read off a started module stays valid while its generation is pinned. module_invoke pins for its own time;
  * who keeps an entry across a wait before or after that pins it too. Never blocks; unpin never frees at once. */
@@ -150,4 +208,14 @@ struct module_process {
 bool module_process(const struct module *m, struct module_process *out);
 int cell_child_main(const struct module_hooks *hooks); /* the whole life of such a child; its exit code */
 sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* [S] SL_OK = ready */
+
+/* ---- changes while the server runs: reload.c, reconfigure.c ---- */
+enum module_action { MODULE_RELOAD, MODULE_ENABLE, MODULE_DISABLE, MODULE_UNLOAD };
+/* [S] One at a time. SL_OK: done, or nothing to do; SL_ECONFLICT: not possible now; SL_EBUSY: another change is under
+ * way; SL_EINVAL: the new generation is not good, the old one serves on. m->last says it in words. A change that began
+ * goes on when the caller leaves. */
+sl_err module_change(call *c, struct module *m, enum module_action action, struct module_change *out);
+/* [S] While m hands its state over a new call waits here. SL_EUNAVAIL: too many wait. Afterwards look the entry up
+ * again. */
+sl_err module_hold_wait(call *c, struct module *m);
 #endif

@@ -36,9 +36,18 @@ bool descriptor_clash(const struct generation *g, char *why, size_t why_size);
 struct generation *generation_new(struct module *m);
 bool generation_copy(struct generation *g, char *why, size_t why_size); /* read once, check the ELF, private copy */
 bool generation_open(struct generation *g, char *why, size_t why_size); /* dlopen in this process, read, take metrics */
+/* [S] Open it where it is to run: here, or in a child process of its own. */
+bool generation_load(call *c, struct generation *g, char *why, size_t why_size);
+void generation_destroy(struct generation *g); /* before the unload; a child process does it when it is closed */
 bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
-void generation_free(struct generation *g); /* calls must be 0; closes the library, removes the copy */
-void load_close(void);                      /* remove the private directory */
+/* [S] with a child process. Let go of the code and keep what the tables say, so that routes of a module that does not run can say so. */
+void generation_unload(struct generation *g);
+/* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
+bool generation_mapped(const struct generation *g);
+uint64_t generation_size(const struct generation *g);   /* bytes of its library in memory */
+bool generation_can_unload(const struct generation *g); /* false: linked in, to be kept, or a build with sanitizers */
+void generation_free(struct generation *g);             /* calls must be 0; unloads, frees all */
+void load_close(void);                                  /* remove the private directory */
 
 /* ---- probe.c: opens plugins in short-lived children ---- */
 struct probe {
@@ -47,6 +56,13 @@ struct probe {
     char why[MODULE_WHY];
 }; /* seen: what the descriptor says, owned */
 void probe_all(struct probe *probes, size_t n);
+void probe_one(call *c, struct probe *p); /* [S] the same for one, while the server runs */
+
+/* ---- discover.c ---- */
+void module_about(struct module *m, const json_t *seen); /* what its plugin says about itself: version, needs ... */
+const struct plugin_config *module_configured(const struct config *cfg, const char *name); /* NULL: not named there */
+/* Effective and checked; what is wrong goes to findings, one a line. Owned; may be NULL when there are findings. */
+json_t *module_effective_config(const struct config *cfg, const struct module *m, const json_t *schema, buf *findings);
 
 /* ---- order.c ---- */
 /* Sort the modules so that each comes behind those it needs; marks those broken that cannot start. Returns the new
@@ -113,13 +129,47 @@ json_t *entry_input(const struct entry *e, sl_str json, buf *findings);
 sl_err entry_run(call *c, struct entry *e);
 
 /* ---- steps.c: one lifecycle function as a call of its own ---- */
-enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_HEALTH };
+enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_HEALTH, STEP_SAVE, STEP_LOAD };
 /* [S] Runs it within ms; SL_OK also when the plugin has none. Otherwise `why` is a sentence. */
 sl_handler *step_handler(const struct generation *g, enum step step); /* NULL: it has none (create is of another type) */
 sl_err step_run(call *c, struct generation *g, enum step step); /* only the function, as entry_run [S] */
 sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size);
 
+/* [S] save in `from`, load in `to`: both within ms each. */
+sl_err generation_hand_over(call *c, struct generation *from, struct generation *to, uint32_t ms, char *why,
+                            size_t why_size);
+
+/* ---- hold.c ---- */
+void hold_begin(struct module *m);
+uint32_t hold_release(struct module *m); /* returns how many calls waited in all */
+
+/* ---- stage.c: a new generation while the server runs ---- */
+/* [S] Read, check, probe, and with `start` open, create and start a generation of m beside the one that serves,
+ * configured by cfg. NULL: why. */
+struct generation *stage(call *c, struct module *m, const struct config *cfg, bool start, struct module_change *change,
+                         char *why, size_t why_size);
+sl_err stage_start(call *c, struct generation *g, char *why, size_t why_size); /* [S] the second half of it */
+void stage_drop(struct generation *g); /* it never served: destroyed and freed, or parked when a step does not return */
+
+/* ---- drain.c: the way out of a generation ---- */
+/* [S] Wait until no call is in g, cancelling them after ms and giving up a while later. */
+bool generation_drain(call *c, struct generation *g, uint32_t ms);
+void generation_retire(struct generation *g,
+                       uint32_t warm_ms); /* in the background, reported by log, metric and m->left */
+size_t generations_old(const struct module *m, bool for_ever); /* draining or warm; for_ever: those that never leave */
+void drain_close(call *c);                                     /* [S] at the end of the server */
+void drain_free(struct module *m);                             /* what is left in its lists */
+
+/* ---- reload.c ---- */
+bool module_lock(void); /* one change at a time; false: another is under way */
+void module_unlock(void);
+void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_ms);  /* [S] */
+void reload_back(call *c, struct module *m, struct generation *old, const char *why); /* [S] old serves again */
+void reload_close(call *c);   /* [S] waits for a change under way; none can begin after it */
+void module_dependents(void); /* who needs what is not started waits; who waited for what is started serves */
+
 /* ---- lifecycle.c ---- */
+bool module_needs_met(const struct module *m, const struct module **missing);
 sl_err module_start(call *c, struct module *m, bool migrate_only); /* [S] staged becomes current and started */
 void module_stop(call *c, struct module *m, uint32_t drain_ms);    /* [S] */
 /* ---- publish.c ---- */

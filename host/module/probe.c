@@ -1,15 +1,17 @@
 /* probe.c - opens each plugin in a short-lived child first: a crashing constructor or a missing symbol ends there, not
  * here. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/clock.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@ struct child {
     pid_t pid;
     int fd;
     int64_t until;
+    bool described; /* a whole frame of a child process is there */
     buf out;
 };
 
@@ -64,22 +67,9 @@ static void child_open(struct generation *g, buf *out)
     buf_add_char(out, '}');
 }
 
-/* Nothing of the server is left within the plugin's reach: no descriptor, no handler, no core file. */
-static _Noreturn void child_main(struct generation *g, int fd)
+static _Noreturn void report(struct generation *g)
 {
-    static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE };
-    struct rlimit none = { 0, 0 };
-    sigset_t all;
     buf out;
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        signal(signals[i], SIG_DFL);
-    sigemptyset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setrlimit(RLIMIT_CORE, &none);
-    int null = open("/dev/null", O_RDWR);
-    if (dup2(fd, PROBE_FD) != PROBE_FD || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0) _exit(1);
-    syscall(SYS_close_range, PROBE_FD + 1, ~0u, 0);
     buf_init(&out, PROBE_MAX);
     child_open(g, &out);
     for (size_t done = 0; done < out.n;) {
@@ -90,20 +80,110 @@ static _Noreturn void child_main(struct generation *g, int fd)
     _exit(0);
 }
 
+/* The process has threads once it serves, and a fork may catch one of them holding a lock (the loader's, the
+ * allocator's) that nobody in the child will ever release: then the child must start afresh before it does anything. */
+static bool has_threads(void)
+{
+    struct stat st;
+    return stat("/proc/self/task", &st) != 0 || st.st_nlink > 3; /* a link for ".", ".." and each thread */
+}
+
+static _Noreturn void start_afresh(const char *path)
+{
+    char name[] = "appserver", option[] = PROBE_OPTION, file[PATH_MAX];
+    char *args[] = { name, option, file, NULL }, *env[] = { NULL };
+    snprintf(file, sizeof file, "%s", path);
+    execve("/proc/self/exe", args, env);
+    _exit(1);
+}
+
+_Noreturn void probe_main(const char *path)
+{
+    struct generation *g = generation_new(module_new(SL("probed")));
+    g->path = arena_cstr(g->arena, sl_cstr(path));
+    report(g);
+}
+
+/* Nothing of the server is left within the plugin's reach: no descriptor, no handler, no core file. */
+static _Noreturn void child_main(struct generation *g, int fd, bool afresh)
+{
+    static const int signals[] = {
+        SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT
+    }; /* a sanitizer catches these */
+    struct rlimit none = { 0, 0 };
+    sigset_t all;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        signal(signals[i], SIG_DFL);
+    sigemptyset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setrlimit(RLIMIT_CORE, &none);
+    int null = open("/dev/null", O_RDWR);
+    if (dup2(fd, PROBE_FD) != PROBE_FD || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0) _exit(1);
+    syscall(SYS_close_range, PROBE_FD + 1, ~0u, 0);
+    if (afresh) start_afresh(g->path);
+    report(g);
+}
+
 /* ---- in the server ---- */
+/* A plugin that is to run in a child process is probed by such a process: its code meets the same walls. */
+static bool cell_child_start(struct child *c, struct probe *p)
+{
+    buf order;
+    int e = cell_spawn(p->g, &c->pid, &c->fd);
+    if (e) {
+        snprintf(p->why, sizeof p->why, "cannot be probed: %s", strerror(e));
+        c->pid = 0;
+        return false;
+    }
+    buf_init(&order, PROBE_MAX);
+    cell_write_init(&order, p->g);
+    if (write(c->fd, order.p, order.n) != (ssize_t)order.n) kill(c->pid, SIGKILL); /* it has read nothing yet: it fits */
+    buf_free(&order);
+    buf_init(&c->out, CELL_READY_MAX);
+    return true;
+}
+
+static void cell_child_result(struct child *c)
+{
+    struct probe *p = c->probe;
+    struct generation g = { .arena = arena_new(0), .module = p->g->module };
+    const sl_plugin *d;
+    struct frame f;
+    size_t n = frame_read(&f, buf_str(&c->out));
+    sl_str not = { NULL, 0 };
+    buf text;
+    buf_init(&text, PROBE_MAX);
+    snprintf(p->why, sizeof p->why, "its description cannot be read");
+    if (n == 0 || n == SIZE_MAX || f.op != FRAME_READY)
+        ;
+    else if (sl_given(not = get_str(&f)))
+        snprintf(p->why, sizeof p->why, "%.*s", (int)(not.n < MODULE_WHY - 1 ? not.n : MODULE_WHY - 1), not.p);
+    else if ((d = descriptor_take(&f, g.arena)) && descriptor_read(&g, d, p->why, sizeof p->why)) {
+        char why[256];
+        describe(&text, &g);
+        p->seen = json_read(buf_str(&text), why, sizeof why);
+    }
+    buf_free(&text);
+    descriptor_free(&g);
+    arena_free(g.arena);
+}
+
 static bool child_start(struct child *c, struct probe *p)
 {
     int ends[2];
     sigset_t all, before;
     *c = (struct child){ .probe = p, .fd = -1, .until = clock_monotonic() + (int64_t)PROBE_MS * 1000000 };
+    if (p->g->isolated) return cell_child_start(c, p);
     if (pipe2(ends, O_CLOEXEC) != 0) {
         snprintf(p->why, sizeof p->why, "cannot be probed: pipe: %s", strerror(errno));
         return false;
     }
+    bool afresh = has_threads();
     sigfillset(&all); /* a signal caught in the child before it has reset them would end up in the server's loop */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     c->pid = fork();
-    if (c->pid == 0) child_main(p->g, ends[1]);
+    if (c->pid == 0) child_main(p->g, ends[1], afresh);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     close(ends[1]);
@@ -121,6 +201,10 @@ static void child_result(struct child *c, int status, bool late)
 {
     struct probe *p = c->probe;
     char why[256] = "";
+    if (p->g->isolated && c->described) {
+        cell_child_result(c);
+        return;
+    }
     if (late)
         snprintf(p->why, sizeof p->why, "did not load within %d s", PROBE_MS / 1000);
     else if (WIFSIGNALED(status))
@@ -141,7 +225,7 @@ static void child_end(struct child *c, bool late)
 {
     int status = 0;
     pid_t ended = 0;
-    for (int ms = 0; !late && ms < 1000 && (ended = waitpid(c->pid, &status, WNOHANG)) == 0; ms++)
+    for (int ms = 0; !late && !c->described && ms < 1000 && (ended = waitpid(c->pid, &status, WNOHANG)) == 0; ms++)
         usleep(1000);
     if (ended <= 0) {
         kill(c->pid, SIGKILL);
@@ -161,6 +245,11 @@ static bool child_read(struct child *c)
     char waste[4096];
     ssize_t n = read(c->fd, room ? room : waste, 4096);
     if (n > 0 && room) c->out.n += (size_t)n;
+    if (c->probe->g->isolated) {
+        struct frame f;
+        c->described = frame_read(&f, buf_str(&c->out)) != 0;
+        if (c->described) return true;
+    }
     return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
 }
 
@@ -186,4 +275,25 @@ void probe_all(struct probe *probes, size_t n)
             }
         }
     }
+}
+
+/* One child to its end; on a pool thread, so that the loop goes on meanwhile. */
+static void await(void *arg)
+{
+    struct child *c = arg;
+    for (;;) {
+        struct pollfd fd = { .fd = c->fd, .events = POLLIN };
+        if (poll(&fd, 1, 200) < 0 && errno != EINTR) fd.revents = POLLERR;
+        bool late = clock_monotonic() > c->until;
+        if (late || (fd.revents && child_read(c))) {
+            child_end(c, late);
+            return;
+        }
+    }
+}
+
+void probe_one(call *c, struct probe *p)
+{
+    struct child child;
+    if (child_start(&child, p) && call_offload(c, await, &child)) await(&child);
 }

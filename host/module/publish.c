@@ -5,6 +5,8 @@
 
 static uint64_t revision;
 static arena *published; /* the strings of what was published last */
+static const struct subscription *published_topics;
+static size_t n_published;
 
 uint64_t modules_revision(void) { return revision; }
 
@@ -37,6 +39,17 @@ static void add_kind(arena *a, struct job_kind *k, struct entry *e)
     }
 }
 
+/* Subscriptions are told to the store, which a reload that changes none of them can spare. */
+static bool same_topics(const struct subscription *topics, size_t n)
+{
+    if (!published || n != n_published) return false;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(topics[i].topic, published_topics[i].topic) != 0 ||
+            strcmp(topics[i].module, published_topics[i].module) != 0)
+            return false;
+    return true;
+}
+
 sl_err modules_publish(call *c)
 {
     arena *a = arena_new(0);
@@ -55,13 +68,16 @@ sl_err modules_publish(call *c)
             n_kinds++;
         }
     }
+    /* All at once, before anything may wait: the same generation gets jobs, events and requests. */
+    bool same = same_topics(topics, n_topics);
     jobs_set_kinds(kinds, n_kinds);
-    sl_err e = bus_set_subscriptions(c, topics, n_topics);
     arena_free(published);
     published = a;
+    published_topics = topics;
+    n_published = n_topics;
     revision++;
     if (module_hooks->rebuilt) module_hooks->rebuilt();
-    return e;
+    return same ? SL_OK : bus_set_subscriptions(c, topics, n_topics);
 }
 
 void publish_close(void)

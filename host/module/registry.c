@@ -23,6 +23,12 @@ void modules_setup(const struct config *cfg, const struct module_hooks *hooks, k
     module_env = env;
 }
 
+const char *generation_state_name(enum generation_state s)
+{
+    static const char *const names[] = { "staged", "serving", "warm", "draining", "parked", "kept", "stuck", "gone" };
+    return (unsigned)s < sizeof names / sizeof *names ? names[s] : "unknown";
+}
+
 struct module *modules_first(void) { return first; }
 void modules_set(struct module *f) { first = f; }
 
@@ -113,6 +119,8 @@ void modules_close(void)
         first = m->next;
         if (m->staged) generation_free(m->staged);
         if (m->current && m->current->calls == 0) generation_free(m->current);
+        drain_free(m);
+        arena_free(m->about);
         arena_free(m->arena);
         free(m);
     }

@@ -3,12 +3,14 @@
 #include "base/log.h"
 #include "store/store.h"
 
-enum { GRACE_MS = 1000, CELL_GRACE_MS = 4000 }; /* a child process is killed first, if it must be */
+enum { GRACE_MS = 1000, STATE_MAX = 64 << 20, CELL_GRACE_MS = 4000 }; /* a child process is killed first, if it must be */
 
 /* Shared by who waits for the step and the step itself: whoever lets go last frees it. */
 struct running {
     struct capture capture;
-    sl_pair reason;
+    sl_pair facts[2]; /* reason, state_version */
+    char version[16];
+    buf state; /* of save and load */
     struct generation *g;
     enum step step;
     call *waiter; /* NULL = it gave up */
@@ -17,7 +19,7 @@ struct running {
     char why[MODULE_WHY];
 };
 
-static const char *const step_names[] = { "create", "start", "stop", "health" };
+static const char *const step_names[] = { "create", "start", "stop", "health", "save", "load" };
 
 sl_handler *step_handler(const struct generation *g, enum step step)
 {
@@ -28,6 +30,10 @@ sl_handler *step_handler(const struct generation *g, enum step step)
         return g->life.stop;
     case STEP_HEALTH:
         return g->life.health;
+    case STEP_SAVE:
+        return g->life.save;
+    case STEP_LOAD:
+        return g->life.load;
     default:
         return NULL;
     }
@@ -53,6 +59,7 @@ static void explain(struct running *r, call *c)
 static void running_free(struct running *r)
 {
     json_decref(r->capture.fields);
+    buf_free(&r->state);
     free(r);
 }
 
@@ -72,7 +79,8 @@ static void step_body(call *c)
     if (r->result != SL_OK) {
         explain(r, c);
         store_rollback(c);
-    }
+    } else if (r->step == STEP_SAVE)
+        buf_add_str(&r->state, r->capture.answer);
     g->calls--;
     r->over = true;
     if (r->waiter)
@@ -94,21 +102,30 @@ static void step_init(call *c, void *arg)
 
 static void give_up(void *op) { ((struct running *)op)->waiter = NULL; }
 
-sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size)
+/* state: out of save, into load; NULL for the other steps. */
+static sl_err run_step(call *c, struct generation *g, enum step step, uint32_t ms, buf *state, uint32_t version,
+                       char *why, size_t why_size)
 {
     if (step == STEP_CREATE ? !g->life.create : !step_handler(g, step)) return SL_OK;
     struct running *r = calloc(1, sizeof *r);
     if (!r) abort();
-    r->reason = (sl_pair){ SL("reason"), sl_cstr(step_names[step]) };
-    r->capture.facts = &r->reason;
-    r->capture.n_facts = 1;
+    buf_init(&r->state, STATE_MAX);
+    r->facts[0] = (sl_pair){ SL("reason"), sl_cstr(step_names[step]) };
+    r->facts[1] = (sl_pair){ SL("state_version"),
+                             sl_lit(r->version, (size_t)snprintf(r->version, sizeof r->version, "%u", version)) };
+    r->capture.facts = r->facts;
+    r->capture.n_facts = step == STEP_LOAD ? 2 : 1;
+    if (step == STEP_LOAD && state) {
+        buf_add_str(&r->state, buf_str(state));
+        r->capture.body = buf_str(&r->state);
+    }
     r->g = g;
     r->step = step;
     r->waiter = c;
     g->calls++;
     if (!call_start(g->stack_kib, ms, step_init, r, step_body)) {
         g->calls--;
-        free(r);
+        running_free(r);
         snprintf(why, why_size, "%s: too many calls at once", step_names[step]);
         return SL_EBUSY;
     }
@@ -122,6 +139,27 @@ sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t m
     }
     result = r->result;
     if (result) snprintf(why, why_size, "%s", r->why);
+    if (!result && step == STEP_SAVE && state) buf_add_str(state, buf_str(&r->state));
     running_free(r);
     return result;
+}
+
+sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size)
+{
+    return run_step(c, g, step, ms, NULL, 0, why, why_size);
+}
+
+sl_err generation_hand_over(call *c, struct generation *from, struct generation *to, uint32_t ms, char *why,
+                            size_t why_size)
+{
+    buf state;
+    buf_init(&state, STATE_MAX);
+    sl_err e = run_step(c, from, STEP_SAVE, ms, &state, 0, why, why_size);
+    if (!e && state.overflow) {
+        snprintf(why, why_size, "save: the state is over %d MiB", STATE_MAX >> 20);
+        e = SL_ETOOBIG;
+    }
+    if (!e) e = run_step(c, to, STEP_LOAD, ms, &state, from->life.state_version, why, why_size);
+    buf_free(&state);
+    return e;
 }

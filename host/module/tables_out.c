@@ -139,6 +139,7 @@ static sl_err crypto_ready(sl_call *pub, sl_str aad, sl_str in, size_t max, sl_s
     *out = sl_lit(NULL, 0);
     if (!fits(aad, 0, AAD_MAX) || !fits(in, 0, SIZE_MAX) || !in.p) return SL_EINVAL;
     if (in.n > max) return SL_ETOOBIG;
+    ((call *)pub)->sensitive = true;
     return module_keys ? SL_OK : SL_EUNAVAIL;
 }
 

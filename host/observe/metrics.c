@@ -10,9 +10,9 @@ static const double bounds[BUCKETS] = { .0005, .001, .0025, .005, .01, .025, .05
 
 struct series {
     metric *of;
-    char *labels;              /* `a="x",b="y"`, escaped, "" without labels */
+    char *labels; /* `a="x",b="y"`, escaped, "" without labels */
     uint64_t hash;
-    double value;              /* counter, gauge; sum of a histogram */
+    double value; /* counter, gauge; sum of a histogram */
     uint64_t count, bucket[BUCKETS];
     struct series *next;
 };
@@ -46,7 +46,8 @@ static bool name_ok(const char *s)
 static void metric_free(metric *m)
 {
     metric_clear(m);
-    for (size_t i = 0; i < m->n_names; i++) free(m->names[i]);
+    for (size_t i = 0; i < m->n_names; i++)
+        free(m->names[i]);
     free(m->table);
     free(m->name);
     free(m->doc);
@@ -86,8 +87,10 @@ static void add_escaped(buf *b, sl_str v)
 {
     for (size_t i = 0; i < v.n && i < VALUE_MAX; i++) {
         if (v.p[i] == '\\' || v.p[i] == '"') buf_add_char(b, '\\');
-        if (v.p[i] == '\n') buf_add_cstr(b, "\\n");
-        else buf_add_char(b, (unsigned char)v.p[i] < 0x20 ? '?' : v.p[i]);
+        if (v.p[i] == '\n')
+            buf_add_cstr(b, "\\n");
+        else
+            buf_add_char(b, (unsigned char)v.p[i] < 0x20 ? '?' : v.p[i]);
     }
 }
 
@@ -108,7 +111,8 @@ static sl_str label_text(buf *b, const metric *m, const sl_str *labels, size_t n
 static void table_put(metric *m, struct series *s)
 {
     size_t i = s->hash & (m->room - 1);
-    while (m->table[i]) i = (i + 1) & (m->room - 1);
+    while (m->table[i])
+        i = (i + 1) & (m->room - 1);
     m->table[i] = s;
 }
 
@@ -126,8 +130,10 @@ static struct series *series_new(metric *m, sl_str text, uint64_t hash)
         m->room = m->room ? 2 * m->room : 8;
         m->table = calloc(m->room, sizeof *m->table);
         if (!m->table || !s->labels) abort();
-        for (struct series *each = m->series; each; each = each->next) table_put(m, each);
-    } else table_put(m, s);
+        for (struct series *each = m->series; each; each = each->next)
+            table_put(m, each);
+    } else
+        table_put(m, s);
     return s;
 }
 
@@ -143,7 +149,8 @@ series *metric_series(metric *m, const sl_str *labels, size_t n)
     if (m->n_series < METRIC_SERIES_MAX) return series_new(m, text, hash);
     if (!m->other) {
         sl_str other[LABELS_MAX];
-        for (size_t i = 0; i < LABELS_MAX; i++) other[i] = SL("other");
+        for (size_t i = 0; i < LABELS_MAX; i++)
+            other[i] = SL("other");
         text = label_text(&b, m, other, LABELS_MAX);
         m->other = series_new(m, text, str_hash(text));
         log_warn("a metric has too many label sets, further ones count as \"other\"", LOG_C("metric", m->name));
@@ -158,7 +165,8 @@ void series_add(series *s, double v)
     if (s->of->kind != SL_HISTOGRAM) return;
     s->count++;
     size_t i = 0;
-    while (i < BUCKETS && v > bounds[i]) i++;
+    while (i < BUCKETS && v > bounds[i])
+        i++;
     if (i < BUCKETS) s->bucket[i]++;
 }
 
@@ -196,8 +204,10 @@ static void write_value(buf *out, const char *name, const char *suffix, const ch
     buf_add_cstr(out, name);
     buf_add_cstr(out, suffix);
     if (*labels || *more) buf_printf(out, "{%s%s%s}", labels, *labels && *more ? "," : "", more);
-    if (v == (double)(int64_t)v && v < 1e15 && v > -1e15) buf_printf(out, " %lld\n", (long long)v);
-    else buf_printf(out, " %.9g\n", v);
+    if (v == (double)(int64_t)v && v < 1e15 && v > -1e15)
+        buf_printf(out, " %lld\n", (long long)v);
+    else
+        buf_printf(out, " %.9g\n", v);
 }
 
 static void write_histogram(buf *out, const metric *m, const struct series *s)
@@ -217,18 +227,23 @@ static void write_histogram(buf *out, const metric *m, const struct series *s)
 void metrics_write(buf *out)
 {
     static const char *const kind[] = { "", "counter", "gauge", "histogram" };
-    for (size_t i = 0; i < n_scrapes; i++) scrapes[i]();
+    for (size_t i = 0; i < n_scrapes; i++)
+        scrapes[i]();
     for (const metric *m = metrics; m; m = m->next) {
         if (!m->series) continue;
         buf_printf(out, "# HELP %s ", m->name);
         for (const char *p = m->doc; *p; p++) {
-            if (*p == '\\') buf_add_cstr(out, "\\\\");
-            else buf_add_char(out, *p == '\n' ? ' ' : *p);
+            if (*p == '\\')
+                buf_add_cstr(out, "\\\\");
+            else
+                buf_add_char(out, *p == '\n' ? ' ' : *p);
         }
         buf_printf(out, "\n# TYPE %s %s\n", m->name, kind[m->kind]);
         for (const struct series *s = m->series; s; s = s->next) {
-            if (m->kind == SL_HISTOGRAM) write_histogram(out, m, s);
-            else write_value(out, m->name, "", s->labels, "", s->value);
+            if (m->kind == SL_HISTOGRAM)
+                write_histogram(out, m, s);
+            else
+                write_value(out, m->name, "", s->labels, "", s->value);
         }
     }
 }

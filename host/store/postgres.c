@@ -17,7 +17,8 @@ static sl_err next_kind(call *c, enum pg_kind *kind)
     struct tx *tx = c->tx;
     *kind = tx->open ? PG_NEXT : PG_FIRST;
     if (tx->broken) return store_fail(c, SL_ESTATE, "the transaction failed before; it can only be rolled back");
-    if (tx->open && !tx->engine) return store_fail(c, SL_EUNAVAIL, "the connection to PostgreSQL was lost between two statements");
+    if (tx->open && !tx->engine)
+        return store_fail(c, SL_EUNAVAIL, "the connection to PostgreSQL was lost between two statements");
     return SL_OK;
 }
 
@@ -34,7 +35,8 @@ static sl_err pg_write(call *c, struct statement *s, const sl_value *args, size_
 static sl_err pg_lock(call *c, sl_str name)
 {
     static struct statement lock = {
-        .sql = { "select pg_advisory_xact_lock(hashtextextended($1, 0))", sizeof "select pg_advisory_xact_lock(hashtextextended($1, 0))" - 1 },
+        .sql = { "select pg_advisory_xact_lock(hashtextextended($1, 0))",
+                 sizeof "select pg_advisory_xact_lock(hashtextextended($1, 0))" - 1 },
     };
     const sl_value arg = { .type = SL_TEXT, .s = name };
     return pg_write(c, &lock, &arg, 1, NULL);
@@ -65,7 +67,8 @@ static sl_err pg_commit(call *c)
     struct pg_op op = { .c = c, .tx = tx, .deferred = tx->deferred };
     if (!tx->open && !tx->deferred) return SL_OK;
     sl_err e = next_kind(c, &op.kind);
-    for (const struct deferred *d = tx->deferred; d && !e; d = d->next) e = pg_check_args(c, d->args, d->n);
+    for (const struct deferred *d = tx->deferred; d && !e; d = d->next)
+        e = pg_check_args(c, d->args, d->n);
     if (!e) e = call_check(c); /* the last moment at which the outcome is known */
     if (!e && needs_look(tx)) {
         e = pg_pool_run(&op);
@@ -82,7 +85,8 @@ static sl_err pg_commit(call *c)
     c->shielded = shielded;
     if (op.state == PG_DONE) e = op.result; /* the answer was there when the deadline came */
     tx->open = false;
-    if (!e) pg_pool.stats.commits++;
+    if (!e)
+        pg_pool.stats.commits++;
     else if (e == SL_ETIME && op.state == PG_SENT)
         store_fail(c, e, "the deadline passed while committing: the outcome is not known");
     return e;
@@ -95,7 +99,8 @@ static struct store_stats pg_stats(void)
     s.max_open = store_cfg()->max_open;
     s.batches = s.commits;
     s.up = pg_pool.open && !pg_pool.closing && (pg_pool.n_ready || !pg_pool.failed);
-    for (const struct pg_conn *conn = pg_pool.conns; conn; conn = conn->next) s.active += conn->count || conn->tx || conn->cancel;
+    for (const struct pg_conn *conn = pg_pool.conns; conn; conn = conn->next)
+        s.active += conn->count || conn->tx || conn->cancel;
     return s;
 }
 

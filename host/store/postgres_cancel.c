@@ -7,9 +7,13 @@
 
 enum { STOP_MS = 250, STOPS_MAX = 20, CANCELS_MAX = 2 };
 
-/* PQcancel blocks, without any limit when the server is frozen, so it has a thread of its own that nobody ever waits for. What
- * the two share is freed by the one who lets go last. */
-struct pg_cancel { PGcancel *handle; atomic_bool done; atomic_int refs; };
+/* PQcancel blocks, without any limit when the server is frozen, so it has a thread of its own that nobody ever waits
+ * for. What the two share is freed by the one who lets go last. */
+struct pg_cancel {
+    PGcancel *handle;
+    atomic_bool done;
+    atomic_int refs;
+};
 static atomic_int n_cancelling;
 
 void pg_cancel_unref(struct pg_cancel *x)
@@ -66,7 +70,9 @@ bool pg_conn_stop_again(struct pg_conn *conn)
 {
     if (!conn->stop_by) return false;
     if (loop_now() < conn->stop_by) return true;
-    if (++conn->stops < STOPS_MAX) pg_conn_stop(conn);
-    else pg_conn_lost(conn, "a statement did not stop when it was told to");
+    if (++conn->stops < STOPS_MAX)
+        pg_conn_stop(conn);
+    else
+        pg_conn_lost(conn, "a statement did not stop when it was told to");
     return conn->state == PG_READY;
 }

@@ -18,7 +18,8 @@ static struct pg_cmd *cmd_push(struct pg_conn *conn, int type, struct pg_op *op)
         unsigned room = conn->room ? conn->room * 2 : 16;
         struct pg_cmd *cmds = calloc(room, sizeof *cmds);
         if (!cmds) abort();
-        for (unsigned i = 0; i < conn->count; i++) cmds[i] = *cmd_at(conn, i);
+        for (unsigned i = 0; i < conn->count; i++)
+            cmds[i] = *cmd_at(conn, i);
         free(conn->cmds);
         conn->cmds = cmds;
         conn->room = room;
@@ -32,7 +33,8 @@ static struct pg_cmd *cmd_push(struct pg_conn *conn, int type, struct pg_op *op)
 
 /* ---- sending ---- */
 
-static bool send_note(struct pg_conn *conn, struct pg_op *op, struct pg_note *note, const sl_value *args, size_t n, int64_t count)
+static bool send_note(struct pg_conn *conn, struct pg_op *op, struct pg_note *note, const sl_value *args, size_t n,
+                      int64_t count)
 {
     const struct pg_params *p = pg_params(args, n, count);
     int bit = pg_pool.direct ? pg_note_variant(note, args, n) : -1;
@@ -99,14 +101,20 @@ void pg_conn_send(struct pg_conn *conn, struct pg_op *op)
     if (op->kind == PG_FIRST) {
         conn->tx = op->tx;
         op->tx->engine = conn;
-    } else if (op->kind == PG_COMMIT) leave_transaction(conn, op->tx); /* behind its Sync the connection is free for others */
+    } else if (op->kind == PG_COMMIT)
+        leave_transaction(conn, op->tx); /* behind its Sync the connection is free for others */
     if (op->note) ok = send_note(conn, op, op->note, op->args, op->n, -1);
-    for (const struct deferred *d = op->deferred; d; d = d->next) ok = send_deferred(conn, op, d) && ok;
-    if (op->kind == PG_READ || op->kind == PG_COMMIT) ok = send_sync(conn, op) && ok;
-    else ok = PQsendFlushRequest(conn->pq) && ok;
+    for (const struct deferred *d = op->deferred; d; d = d->next)
+        ok = send_deferred(conn, op, d) && ok;
+    if (op->kind == PG_READ || op->kind == PG_COMMIT)
+        ok = send_sync(conn, op) && ok;
+    else
+        ok = PQsendFlushRequest(conn->pq) && ok;
     cmd_at(conn, conn->count - 1)->last = true;
-    if (!ok) pg_conn_lost(conn, PQerrorMessage(conn->pq));
-    else conn->unsent = true;
+    if (!ok)
+        pg_conn_lost(conn, PQerrorMessage(conn->pq));
+    else
+        conn->unsent = true;
 }
 
 void pg_conn_rollback(struct pg_conn *conn)
@@ -119,14 +127,16 @@ void pg_conn_rollback(struct pg_conn *conn)
     ok = ok && PQsendQueryParams(conn->pq, "rollback", 0, NULL, NULL, NULL, NULL, 0);
     ok = send_sync(conn, NULL) && ok;
     pg_pool.stats.rollbacks++;
-    if (ok) pg_conn_flush(conn);
-    else pg_conn_lost(conn, PQerrorMessage(conn->pq));
+    if (ok)
+        pg_conn_flush(conn);
+    else
+        pg_conn_lost(conn, PQerrorMessage(conn->pq));
 }
 
 /* ---- what becomes of an operation ---- */
 
-/* Reads and a transaction's first statement have had no effect when they fail by the connection's fault. Nor has a whole
- * transaction in one when the server refused a statement of it (`refused`) instead of going silent. */
+/* Reads and a transaction's first statement have had no effect when they fail by the connection's fault. Nor has a
+ * whole transaction in one when the server refused a statement of it (`refused`) instead of going silent. */
 static bool may_go_again(const struct pg_op *op, bool refused)
 {
     bool harmless = op->kind == PG_READ || op->kind == PG_FIRST || (op->kind == PG_COMMIT && !op->tx->open && refused);
@@ -137,8 +147,8 @@ static void fail(struct pg_op *op, sl_err e, const char *state, const char *text
 {
     if (op->result) return; /* the first error is the cause */
     size_t n = text ? strcspn(text, "\n") : 0;
-    op->result = store_fail(op->c, e, "%.*s%s%s%s", (int)(n > 200 ? 200 : n), text ? text : "", *state ? " (SQLSTATE " : "", state,
-                            *state ? ")" : "");
+    op->result = store_fail(op->c, e, "%.*s%s%s%s", (int)(n > 200 ? 200 : n), text ? text : "",
+                            *state ? " (SQLSTATE " : "", state, *state ? ")" : "");
     pg_pool.stats.errors++;
 }
 
@@ -171,8 +181,10 @@ static void fail_lost(struct pg_op *op, bool refused, const char *state, const c
     if (op->result) return;
     bool nothing_done = op->kind != PG_COMMIT || refused; /* before Sync nothing is committed */
     if (op->tx) op->tx->retry = nothing_done;
-    if (nothing_done) fail(op, SL_EUNAVAIL, state, why);
-    else fail(op, SL_EUNAVAIL, "", "the connection to PostgreSQL was lost while committing: the outcome is not known");
+    if (nothing_done)
+        fail(op, SL_EUNAVAIL, state, why);
+    else
+        fail(op, SL_EUNAVAIL, "", "the connection to PostgreSQL was lost while committing: the outcome is not known");
 }
 
 static void op_lost(struct pg_conn *conn, struct pg_op *op, const char *why)
@@ -192,7 +204,8 @@ static void op_lost(struct pg_conn *conn, struct pg_op *op, const char *why)
 
 static bool is_class(const char *state, const char *prefix)
 {
-    while (*prefix && *prefix == *state) prefix++, state++;
+    while (*prefix && *prefix == *state)
+        prefix++, state++;
     return !*prefix;
 }
 
@@ -207,7 +220,8 @@ static void count_differs(struct pg_op *op, const struct deferred *d, int64_t to
 static void on_error(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *res)
 {
     struct pg_op *op = cmd->op;
-    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE), *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE),
+               *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     if (!state) state = "";
     if (!text) text = PQresultErrorMessage(res);
     /* Without a state the error is libpq's own: the connection broke. */
@@ -219,8 +233,10 @@ static void on_error(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *r
     if (read_only || stale_plan) pg_pool_stale(conn);
     if (!op || op->result || op->again) return;
     if (dying || read_only || stale_plan || hit) {
-        if (may_go_again(op, refused)) op->again = true;
-        else if (dying || hit) fail_lost(op, refused, state, text);
+        if (may_go_again(op, refused))
+            op->again = true;
+        else if (dying || hit)
+            fail_lost(op, refused, state, text);
         if (op->again || op->result) return;
     }
     const char *mark = cmd->counted && is_class(state, "22P02") ? strstr(text, PG_COUNT_MARK) : NULL;
@@ -247,13 +263,15 @@ static void take_rows(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *
         op->has_rows = true;
         int cols = PQnfields(res);
         rows_start(&op->rows, op->c, (uint32_t)cols);
-        for (int i = 0; i < cols; i++) rows_name(&op->rows, (uint32_t)i, sl_cstr(PQfname(res, i)));
+        for (int i = 0; i < cols; i++)
+            rows_name(&op->rows, (uint32_t)i, sl_cstr(PQfname(res, i)));
     }
     pg_rows_add(&op->rows, res);
     if (op->rows.failed) {
         op->result = op->rows.failed;
         pg_conn_stop(conn); /* the rest is read and dropped, if the server is not stopped before */
-    } else if (end) op->out = rows_end(&op->rows, pg_changed(res));
+    } else if (end)
+        op->out = rows_end(&op->rows, pg_changed(res));
 }
 
 static void pop(struct pg_conn *conn)
@@ -275,7 +293,8 @@ static void on_result(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *
     case PGRES_SINGLE_TUPLE:
         take_rows(conn, cmd, res, false);
         return;
-    case PGRES_TUPLES_OK: case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK:
+    case PGRES_COMMAND_OK:
         if (cmd->type == PG_CMD_RUN) take_rows(conn, cmd, res, true);
         return;
     case PGRES_PIPELINE_SYNC:
@@ -284,7 +303,8 @@ static void on_result(struct pg_conn *conn, struct pg_cmd *cmd, const PGresult *
     case PGRES_EMPTY_QUERY:
         if (cmd->op) fail(cmd->op, SL_EINVAL, "", "the statement is empty");
         return;
-    case PGRES_PIPELINE_ABORTED: case PGRES_FATAL_ERROR:
+    case PGRES_PIPELINE_ABORTED:
+    case PGRES_FATAL_ERROR:
         if (cmd->bit >= 0) conn->prepared[cmd->bit / 64] &= ~(1ull << (cmd->bit % 64));
         if (status == PGRES_FATAL_ERROR) on_error(conn, cmd, res);
         return;
@@ -299,7 +319,8 @@ static void read_results(struct pg_conn *conn)
     unsigned nothing = 0;
     while (conn->state == PG_READY && conn->count) {
         struct pg_cmd *cmd = cmd_at(conn, 0);
-        if (!cmd->started && cmd->type == PG_CMD_RUN) PQsetSingleRowMode(conn->pq); /* so that a limit on rows binds while they come */
+        if (!cmd->started && cmd->type == PG_CMD_RUN)
+            PQsetSingleRowMode(conn->pq); /* so that a limit on rows binds while they come */
         cmd->started = true;
         if (PQisBusy(conn->pq)) return;
         PGresult *res = PQgetResult(conn->pq);
@@ -307,8 +328,10 @@ static void read_results(struct pg_conn *conn)
             on_result(conn, cmd, res);
             PQclear(res);
             nothing = 0;
-        } else if (cmd->type != PG_CMD_SYNC) pop(conn);
-        else if (++nothing > 2) pg_conn_lost(conn, "libpq has lost count of the answers"); /* never seen; rather this than a spin */
+        } else if (cmd->type != PG_CMD_SYNC)
+            pop(conn);
+        else if (++nothing > 2)
+            pg_conn_lost(conn, "libpq has lost count of the answers"); /* never seen; rather this than a spin */
     }
     if (conn->state == PG_READY) PQisBusy(conn->pq); /* reads notices */
 }
@@ -317,14 +340,16 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct pg_conn *conn = poll->data;
     if (conn->state != PG_READY) return;
-    if (status < 0) pg_conn_lost(conn, uv_strerror(status));
+    if (status < 0)
+        pg_conn_lost(conn, uv_strerror(status));
     else {
         if (events & UV_WRITABLE) pg_conn_flush(conn);
         if (conn->state == PG_READY && events & UV_READABLE) {
             bool alive = PQconsumeInput(conn->pq);
             read_results(conn);
             /* A TLS record can be larger than libpq's buffer; what OpenSSL still holds makes no socket readable. */
-            while (alive && conn->state == PG_READY && PQsslInUse(conn->pq) && SSL_pending(PQsslStruct(conn->pq, "OpenSSL")) > 0) {
+            while (alive && conn->state == PG_READY && PQsslInUse(conn->pq) &&
+                   SSL_pending(PQsslStruct(conn->pq, "OpenSSL")) > 0) {
                 alive = PQconsumeInput(conn->pq);
                 read_results(conn);
             }

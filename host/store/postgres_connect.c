@@ -5,14 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* libpq connects on the thread pool: it resolves names, shakes hands for TLS and computes SCRAM keys in its caller's thread,
- * and only its blocking form goes on to the next host of a list when one is silent. */
+/* libpq connects on the thread pool: it resolves names, shakes hands for TLS and computes SCRAM keys in its caller's
+ * thread, and only its blocking form goes on to the next host of a list when one is silent. */
 enum { DELAY_MIN_MS = 50, DELAY_MAX_MS = 1000, CONNECTING_MAX = 2 };
 
 /* ---- options ---- */
 
-/* sl_direct=1 in the URI's query: the connection reaches the server itself, so what a session keeps (prepared statements) is
- * ours. Without it nothing is kept, and a pooler in transaction mode may stand between. Cut out, since libpq does not know it. */
+/* sl_direct=1 in the URI's query: the connection reaches the server itself, so what a session keeps (prepared
+ * statements) is ours. Without it nothing is kept, and a pooler in transaction mode may stand between. Cut out, since
+ * libpq does not know it. */
 static bool take_direct(char *dsn, bool *direct, char *why, size_t why_size)
 {
     *direct = false;
@@ -25,8 +26,10 @@ static bool take_direct(char *dsn, bool *direct, char *why, size_t why_size)
             return false;
         }
         *direct = *value == '1';
-        if (*end) memmove(at, end + 1, strlen(end + 1) + 1);
-        else at[-1] = 0;
+        if (*end)
+            memmove(at, end + 1, strlen(end + 1) + 1);
+        else
+            at[-1] = 0;
         return true;
     }
     return true;
@@ -46,7 +49,8 @@ static unsigned count_hosts(const PQconninfoOption *o)
     for (; o->keyword; o++) {
         if (!o->val || (strcmp(o->keyword, "host") && strcmp(o->keyword, "hostaddr"))) continue;
         unsigned n = 1;
-        for (const char *p = o->val; *p; p++) n += *p == ',';
+        for (const char *p = o->val; *p; p++)
+            n += *p == ',';
         if (n > most) most = n;
     }
     return most;
@@ -58,25 +62,30 @@ bool pg_connect_options(const struct store_config *cfg, char *why, size_t why_si
     if (!dsn) abort();
     PQconninfoOption *options = NULL;
     if (take_direct(dsn, &pg_pool.direct, why, why_size) && !(options = PQconninfoParse(dsn, &error)))
-        snprintf(why, why_size, "the DSN cannot be read: %.*s", error ? (int)strcspn(error, "\n") : 0, error ? error : "");
+        snprintf(why, why_size, "the DSN cannot be read: %.*s", error ? (int)strcspn(error, "\n") : 0,
+                 error ? error : "");
     PQfreemem(error);
     free(dsn);
     if (!options) return false;
     unsigned seconds = (cfg->connect_ms + 999) / 1000 / count_hosts(options); /* of each host; libpq takes at least 2 */
     char timeout[16];
     snprintf(timeout, sizeof timeout, "%u", seconds < 2 ? 2 : seconds);
-    /* A peer that is gone without a word is noticed within seconds. All of it is the client's own matter, so no pooler minds. */
-    const char *defaults[][2] = { { "connect_timeout", timeout },     { "fallback_application_name", "service-layer" },
-                                  { "tcp_user_timeout", "15000" },    { "keepalives_idle", "15" },
-                                  { "keepalives_interval", "5" },     { "keepalives_count", "3" },
+    /* A peer that is gone without a word is noticed within seconds. All of it is the client's own matter, so no pooler
+     * minds. */
+    const char *defaults[][2] = { { "connect_timeout", timeout },  { "fallback_application_name", "service-layer" },
+                                  { "tcp_user_timeout", "15000" }, { "keepalives_idle", "15" },
+                                  { "keepalives_interval", "5" },  { "keepalives_count", "3" },
                                   { "client_encoding", "UTF8" } };
     size_t n = 0, known = 0, n_defaults = sizeof defaults / sizeof *defaults;
-    while (options[known].keyword) known++;
+    while (options[known].keyword)
+        known++;
     pg_pool.keys = calloc(known + n_defaults + 1, sizeof *pg_pool.keys);
     pg_pool.values = calloc(known + n_defaults + 1, sizeof *pg_pool.values);
     if (!pg_pool.keys || !pg_pool.values) abort();
-    for (size_t i = 0; i < n_defaults; i++) set_option(&n, defaults[i][0], defaults[i][1]);
-    for (PQconninfoOption *o = options; o->keyword; o++) /* the later of two wins in libpq; the encoding is not for choice */
+    for (size_t i = 0; i < n_defaults; i++)
+        set_option(&n, defaults[i][0], defaults[i][1]);
+    for (PQconninfoOption *o = options; o->keyword;
+         o++) /* the later of two wins in libpq; the encoding is not for choice */
         if (o->val && strcmp(o->keyword, "client_encoding")) set_option(&n, o->keyword, o->val);
     PQconninfoFree(options);
     return true;
@@ -96,7 +105,11 @@ void pg_connect_options_free(void)
 
 /* ---- attempts ---- */
 
-struct attempt { uv_work_t work; struct pg_conn *conn; unsigned epoch; };
+struct attempt {
+    uv_work_t work;
+    struct pg_conn *conn;
+    unsigned epoch;
+};
 
 static void connect_work(uv_work_t *w)
 {
@@ -124,9 +137,12 @@ static void connect_done(uv_work_t *w, int status)
     struct pg_conn *conn = a->conn;
     pg_pool.n_connecting--;
     uv_update_time(loop_uv());
-    if (status || pg_pool.closing) connect_failed(conn, "the store is closed");
-    else if (PQstatus(conn->pq) != CONNECTION_OK) connect_failed(conn, PQerrorMessage(conn->pq));
-    else if (!pg_conn_adopt(conn)) connect_failed(conn, "the connection could not be set up");
+    if (status || pg_pool.closing)
+        connect_failed(conn, "the store is closed");
+    else if (PQstatus(conn->pq) != CONNECTION_OK)
+        connect_failed(conn, PQerrorMessage(conn->pq));
+    else if (!pg_conn_adopt(conn))
+        connect_failed(conn, "the connection could not be set up");
     else {
         if (pg_pool.failed) log_info("postgres: connected again");
         pg_pool.failed = false;
@@ -137,7 +153,9 @@ static void connect_done(uv_work_t *w, int status)
         conn->head_since = loop_now();
         conn->epoch = a->epoch;
         /* Up to a tenth earlier, so that connections opened together do not all end together. */
-        conn->expires = life > 0 ? loop_now() + (uint64_t)life - (uint64_t)(life / 10) * (uint64_t)(PQbackendPID(conn->pq) % 8) / 8 : 0;
+        conn->expires = life > 0 ? loop_now() + (uint64_t)life -
+                                       (uint64_t)(life / 10) * (uint64_t)(PQbackendPID(conn->pq) % 8) / 8
+                                 : 0;
     }
     free(a);
     pg_conn_unref(conn);
@@ -165,15 +183,17 @@ static void connect_start(void)
 void pg_connect_if_wanted(unsigned wanted)
 {
     int limit = pg_pool.failed ? 1 : CONNECTING_MAX;
-    while ((unsigned)pg_pool.n_connecting < wanted && pg_pool.n_connecting < limit && pg_pool.n_conns < store_cfg()->max_open &&
-           loop_now() >= pg_pool.next_attempt && !pg_pool.closing)
+    while ((unsigned)pg_pool.n_connecting < wanted && pg_pool.n_connecting < limit &&
+           pg_pool.n_conns < store_cfg()->max_open && loop_now() >= pg_pool.next_attempt && !pg_pool.closing)
         connect_start();
 }
 
 void pg_pool_gone(struct pg_conn *conn, bool failure)
 {
-    if (conn->prev) conn->prev->next = conn->next;
-    else pg_pool.conns = conn->next;
+    if (conn->prev)
+        conn->prev->next = conn->next;
+    else
+        pg_pool.conns = conn->next;
     if (conn->next) conn->next->prev = conn->prev;
     pg_pool.n_conns--;
     if (!conn->counted) return;

@@ -6,7 +6,11 @@
 #include <string.h>
 
 enum { TICK_MS = 25, QUIET_TICK_MS = 1000, SPARE_MS = 5000, CLOSE_MS = 2000 };
-enum { READS_MAX = 16, WRITES_MAX = 2, BEHIND_MS = 5 }; /* at once on a connection; none behind what already takes long */
+enum {
+    READS_MAX = 16,
+    WRITES_MAX = 2,
+    BEHIND_MS = 5
+}; /* at once on a connection; none behind what already takes long */
 
 struct pg_pool pg_pool;
 
@@ -60,10 +64,7 @@ static void wake_done(void)
     }
 }
 
-static bool is_down(void)
-{
-    return !pg_pool.n_ready && loop_now() - pg_pool.unready_since >= store_cfg()->connect_ms;
-}
+static bool is_down(void) { return !pg_pool.n_ready && loop_now() - pg_pool.unready_since >= store_cfg()->connect_ms; }
 
 static void fail_queue(void)
 {
@@ -88,7 +89,8 @@ sl_err pg_pool_run(struct pg_op *op)
     struct pg_conn *conn = op->tx ? op->tx->engine : NULL;
     if (conn) {
         pg_conn_send(conn, op);
-        if (op->kind == PG_COMMIT) hand_out(); /* the next transaction's first statement leaves with this one's commit */
+        if (op->kind == PG_COMMIT)
+            hand_out(); /* the next transaction's first statement leaves with this one's commit */
         if (conn->unsent) pg_conn_flush(conn);
     } else {
         op->state = PG_WAITING;
@@ -114,12 +116,13 @@ static bool settle(struct pg_conn *conn)
     return false;
 }
 
-/* Operations may follow each other on a direct connection, behind the Sync of the one before: the server then goes on without
- * waiting for us. Behind a pooler not, since that may hand the server to another client at each Sync. */
+/* Operations may follow each other on a direct connection, behind the Sync of the one before: the server then goes on
+ * without waiting for us. Behind a pooler not, since that may hand the server to another client at each Sync. */
 static bool takes_more(const struct pg_conn *conn, const struct pg_op *op)
 {
-    return pg_pool.direct && conn->state == PG_READY && !conn->tx && conn->ops < (op->kind == PG_READ ? READS_MAX : WRITES_MAX) &&
-           !conn->cancelled && !conn->retired && conn->epoch == pg_pool.epoch && loop_now() - conn->head_since < BEHIND_MS;
+    return pg_pool.direct && conn->state == PG_READY && !conn->tx &&
+           conn->ops < (op->kind == PG_READ ? READS_MAX : WRITES_MAX) && !conn->cancelled && !conn->retired &&
+           conn->epoch == pg_pool.epoch && loop_now() - conn->head_since < BEHIND_MS;
 }
 
 /* An idle connection, or else the least busy. */
@@ -156,8 +159,10 @@ static void hand_out(void)
         pg_pool.n_queue--;
         bool busy = conn->count > 0;
         pg_conn_send(conn, op);
-        if (busy) loop_at_turn_end(flush_all, NULL); /* the server has work: what else comes in this turn leaves together */
-        else if (conn->unsent) pg_conn_flush(conn);
+        if (busy)
+            loop_at_turn_end(flush_all, NULL); /* the server has work: what else comes in this turn leaves together */
+        else if (conn->unsent)
+            pg_conn_flush(conn);
     }
     unsigned wanted = pg_pool.n_queue ? pg_pool.n_queue : crowded || !pg_pool.n_ready;
     if (wanted) pg_connect_if_wanted(wanted);
@@ -195,7 +200,8 @@ static void on_tick(uv_timer_t *t)
     int spare = pg_pool.n_ready - (store_cfg()->max_idle > 1 ? store_cfg()->max_idle : 1);
     for (struct pg_conn *conn = pg_pool.conns, *next; conn; conn = next) {
         next = conn->next;
-        if (pg_conn_stop_again(conn)) stopping = true;
+        if (pg_conn_stop_again(conn))
+            stopping = true;
         else if (settle(conn) && spare > 0 && loop_now() - conn->head_since >= SPARE_MS) {
             pg_conn_close(conn);
             spare--;
@@ -219,12 +225,12 @@ sl_err pg_pool_open(call *c, const struct store_config *cfg, char *why, size_t w
     pg_pool.open = pg_pool.fast = true;
     uv_timer_init(loop_uv(), &pg_pool.timer);
     uv_timer_start(&pg_pool.timer, on_tick, TICK_MS, TICK_MS);
-    static const sl_str ping = { "select 1", 8 };
-    static struct statement first = { .sql = ping, .reads = true };
+    static struct statement first = { .sql = { "select 1", 8 }, .reads = true };
     struct pg_op op = { .c = c, .kind = PG_READ, .note = pg_note(&first) };
     sl_err e = pg_pool_run(&op); /* waits until connect_ms, like any call */
     if (!e) return SL_OK;
-    snprintf(why, why_size, "PostgreSQL cannot be reached: %s", *pg_pool.why ? pg_pool.why : "no answer within the time given");
+    snprintf(why, why_size, "PostgreSQL cannot be reached: %s",
+             *pg_pool.why ? pg_pool.why : "no answer within the time given");
     pg_pool_close(c);
     return e;
 }

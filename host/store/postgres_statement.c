@@ -1,4 +1,5 @@
-/* postgres_statement.c - what the engine remembers of a statement's text: prepared variants and its row-counting form. */
+/* postgres_statement.c - what the engine remembers of a statement's text: prepared variants and its row-counting form.
+ */
 #include "store/postgres.h"
 #include "store/sql.h"
 #include <stdlib.h>
@@ -24,7 +25,8 @@ struct pg_note *pg_note(struct statement *s)
 static void free_note(struct pg_note *n)
 {
     if (!n) return;
-    for (unsigned v = 0; v < n->n_variants; v++) free(n->variant[v].types);
+    for (unsigned v = 0; v < n->n_variants; v++)
+        free(n->variant[v].types);
     free_note(n->counted);
     free(n->sql);
     free(n);
@@ -43,13 +45,15 @@ int pg_note_variant(struct pg_note *n, const sl_value *args, size_t count)
     for (unsigned v = 0; v < n->n_variants; v++) {
         if (n->variant[v].n != count) continue;
         size_t i = 0;
-        while (i < count && (args[i].type == SL_NULL || args[i].type == n->variant[v].types[i])) i++;
+        while (i < count && (args[i].type == SL_NULL || args[i].type == n->variant[v].types[i]))
+            i++;
         if (i == count) return (int)(n->id * PG_VARIANTS + v);
     }
     if (n->n_variants == PG_VARIANTS) return -1;
     uint8_t *types = malloc(count + 1);
     if (!types) abort();
-    for (size_t i = 0; i < count; i++) types[i] = (uint8_t)args[i].type;
+    for (size_t i = 0; i < count; i++)
+        types[i] = (uint8_t)args[i].type;
     unsigned v = n->n_variants++;
     n->variant[v].types = types;
     n->variant[v].n = count;
@@ -57,8 +61,8 @@ int pg_note_variant(struct pg_note *n, const sl_value *args, size_t count)
 }
 
 /* The server itself must refuse the commit when a deferred write did not touch as many rows as asked, because COMMIT is
- * already on its way. So the write runs in a WITH, and a wrong count makes a cast fail, its text naming the count. The cast's
- * argument is an aggregate, so the planner cannot evaluate it early. */
+ * already on its way. So the write runs in a WITH, and a wrong count makes a cast fail, its text naming the count. The
+ * cast's argument is an aggregate, so the planner cannot evaluate it early. */
 static char *wrap(const char *sql, unsigned params)
 {
     sl_str text = sl_cstr(sql);

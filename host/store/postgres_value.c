@@ -1,4 +1,5 @@
-/* postgres_value.c - values and errors of PostgreSQL: parameters to the wire, results to rows, SQLSTATE to our codes. */
+/* postgres_value.c - values and errors of PostgreSQL: parameters to the wire, results to rows, SQLSTATE to our codes.
+ */
 #include "store/postgres.h"
 #include <endian.h>
 #include <math.h>
@@ -6,8 +7,17 @@
 #include <string.h>
 
 /* Object ids of the types in pg_type.dat that are more than text to us. */
-enum { BOOL_OID = 16, BYTEA_OID = 17, INT8_OID = 20, INT2_OID = 21, INT4_OID = 23, OID_OID = 26, FLOAT4_OID = 700,
-       FLOAT8_OID = 701, NUMERIC_OID = 1700 };
+enum {
+    BOOL_OID = 16,
+    BYTEA_OID = 17,
+    INT8_OID = 20,
+    INT2_OID = 21,
+    INT4_OID = 23,
+    OID_OID = 26,
+    FLOAT4_OID = 700,
+    FLOAT8_OID = 701,
+    NUMERIC_OID = 1700
+};
 enum { ARGS_MAX = 65535 - 1, SCRATCH_KEEP = 1 << 20 };
 
 /* libpq copies parameters while it is called, so one room for all statements is enough. */
@@ -54,7 +64,8 @@ static void scratch_reserve(size_t n, size_t bytes)
     }
 }
 
-/* Numbers travel as 8 bytes in network order, bytes as they are, text with a NUL behind it for the server to interpret. */
+/* Numbers travel as 8 bytes in network order, bytes as they are, text with a NUL behind it for the server to interpret.
+ */
 static void put(int i, const sl_value *v, char **at)
 {
     Oid type = 0;
@@ -92,10 +103,12 @@ static void put(int i, const sl_value *v, char **at)
 const struct pg_params *pg_params(const sl_value *args, size_t n, int64_t count)
 {
     size_t bytes = 8;
-    for (size_t i = 0; i < n; i++) bytes += args[i].type == SL_TEXT ? args[i].s.n + 1 : 8;
+    for (size_t i = 0; i < n; i++)
+        bytes += args[i].type == SL_TEXT ? args[i].s.n + 1 : 8;
     scratch_reserve(n + 1, bytes);
     char *at = scratch.bytes;
-    for (size_t i = 0; i < n; i++) put((int)i, &args[i], &at);
+    for (size_t i = 0; i < n; i++)
+        put((int)i, &args[i], &at);
     scratch.p.n = (int)n;
     if (count >= 0) put(scratch.p.n++, &(sl_value){ .type = SL_INT, .i = count }, &at);
     return &scratch.p;
@@ -104,7 +117,10 @@ const struct pg_params *pg_params(const sl_value *args, size_t n, int64_t count)
 /* SQLSTATE classes: appendix A of the PostgreSQL manual. */
 sl_err pg_error(const char *s)
 {
-    static const struct { const char *prefix; sl_err e; } map[] = {
+    static const struct {
+        const char *prefix;
+        sl_err e;
+    } map[] = {
         { "23505", SL_ECONFLICT }, { "23P01", SL_ECONFLICT }, { "23503", SL_ENOENT }, { "23", SL_EINVAL },
         { "22", SL_EINVAL },       { "42501", SL_EDENIED },   { "42", SL_EINVAL },    { "0A000", SL_EINVAL },
         { "40001", SL_EUNAVAIL },  { "40P01", SL_EUNAVAIL },  { "57014", SL_ETIME },  { "55P03", SL_ETIME },
@@ -116,10 +132,7 @@ sl_err pg_error(const char *s)
     return SL_EINTERNAL;
 }
 
-static int nibble(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+static int nibble(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
 
 /* bytea_output is "hex" unless an operator chose "escape"; libpq reads that one. */
 static sl_str read_bytea(struct rows_builder *b, const char *text, size_t n)
@@ -134,7 +147,8 @@ static sl_str read_bytea(struct rows_builder *b, const char *text, size_t n)
     sl_str s = rows_bytes(b, text + 2, (n - 2) / 2); /* the room; the content follows */
     unsigned char *out = (unsigned char *)s.p;
     if (b->failed || !out) return s;
-    for (size_t i = 0; i < s.n; i++) out[i] = (unsigned char)(nibble(text[2 + 2 * i]) << 4 | nibble(text[3 + 2 * i]));
+    for (size_t i = 0; i < s.n; i++)
+        out[i] = (unsigned char)(nibble(text[2 + 2 * i]) << 4 | nibble(text[3 + 2 * i]));
     return s;
 }
 
@@ -145,7 +159,8 @@ static sl_value read_numeric(const char *text, size_t n)
     if (str_to_int(sl_lit(text, n), &i)) return (sl_value){ .type = SL_INT, .i = i };
     double d = strtod(text, NULL);
     const char *dot = strchr(text, '.');
-    if (dot && strspn(dot + 1, "0") == n - (size_t)(dot + 1 - text) && str_to_int(sl_lit(text, (size_t)(dot - text)), &i))
+    if (dot && strspn(dot + 1, "0") == n - (size_t)(dot + 1 - text) &&
+        str_to_int(sl_lit(text, (size_t)(dot - text)), &i))
         return (sl_value){ .type = SL_INT, .i = i };
     return (sl_value){ .type = SL_REAL, .d = d };
 }
@@ -154,7 +169,10 @@ static sl_value read_value(struct rows_builder *b, Oid type, const char *text, s
 {
     sl_value v = { .type = SL_TEXT };
     switch (type) {
-    case INT2_OID: case INT4_OID: case INT8_OID: case OID_OID:
+    case INT2_OID:
+    case INT4_OID:
+    case INT8_OID:
+    case OID_OID:
         v.type = SL_INT;
         v.i = strtoll(text, NULL, 10);
         return v;
@@ -162,7 +180,8 @@ static sl_value read_value(struct rows_builder *b, Oid type, const char *text, s
         v.type = SL_INT;
         v.i = text[0] == 't';
         return v;
-    case FLOAT4_OID: case FLOAT8_OID:
+    case FLOAT4_OID:
+    case FLOAT8_OID:
         v.type = SL_REAL;
         v.d = strtod(text, NULL); /* also reads NaN and Infinity */
         return v;
@@ -185,8 +204,10 @@ void pg_rows_add(struct rows_builder *b, const PGresult *res)
         sl_value *cell = rows_next(b);
         if (!cell) return;
         for (int i = 0; i < cols && !b->failed; i++) {
-            if (PQgetisnull(res, r, i)) cell[i] = (sl_value){ .type = SL_NULL };
-            else cell[i] = read_value(b, PQftype(res, i), PQgetvalue(res, r, i), (size_t)PQgetlength(res, r, i));
+            if (PQgetisnull(res, r, i))
+                cell[i] = (sl_value){ .type = SL_NULL };
+            else
+                cell[i] = read_value(b, PQftype(res, i), PQgetvalue(res, r, i), (size_t)PQgetlength(res, r, i));
         }
     }
 }

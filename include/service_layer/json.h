@@ -3,8 +3,14 @@
 #define SERVICE_LAYER_JSON_H
 #include "plugin.h"
 
-/* Start with sl_json_start(c); name == NULL inside arrays and at the top. A failed allocation makes the result absent. */
-typedef struct sl_json { sl_call *c; char *p; size_t n, room; int comma, failed; } sl_json;
+/* Start with sl_json_start(c); name == NULL inside arrays and at the top. A failed allocation makes the result absent.
+ */
+typedef struct sl_json {
+    sl_call *c;
+    char *p;
+    size_t n, room;
+    int comma, failed;
+} sl_json;
 
 static inline sl_json sl_json_start(sl_call *c)
 {
@@ -19,9 +25,13 @@ static inline void sl_json_bytes(sl_json *j, const char *p, size_t n)
     if (n > j->room - j->n) {
         size_t room = j->room ? j->room : 256;
         char *bigger;
-        while (room - j->n < n && room < SIZE_MAX / 2) room *= 2;
+        while (room - j->n < n && room < SIZE_MAX / 2)
+            room *= 2;
         bigger = (char *)sl_alloc(j->c, room);
-        if (!bigger) { j->failed = 1; return; }
+        if (!bigger) {
+            j->failed = 1;
+            return;
+        }
         if (j->n) memcpy(bigger, j->p, j->n);
         j->p = bigger;
         j->room = room;
@@ -69,12 +79,17 @@ static inline void sl_json_close(sl_json *j, char bracket) /* '}' or ']' */
 static inline void sl_json_raw(sl_json *j, const char *name, sl_str json) /* absent = null */
 {
     sl_json_name(j, name);
-    if (sl_given(json)) sl_json_bytes(j, json.p, json.n);
-    else sl_json_bytes(j, "null", 4);
+    if (sl_given(json))
+        sl_json_bytes(j, json.p, json.n);
+    else
+        sl_json_bytes(j, "null", 4);
 }
 static inline void sl_json_text(sl_json *j, const char *name, sl_str s) /* absent = null */
 {
-    if (!sl_given(s)) { sl_json_raw(j, name, s); return; }
+    if (!sl_given(s)) {
+        sl_json_raw(j, name, s);
+        return;
+    }
     sl_json_name(j, name);
     sl_json_quoted(j, s);
 }
@@ -84,6 +99,9 @@ static inline void sl_json_int(sl_json *j, const char *name, int64_t v)
     (void)snprintf(text, sizeof text, "%lld", (long long)v);
     sl_json_raw(j, name, sl_cstr(text));
 }
-static inline void sl_json_bool(sl_json *j, const char *name, int v) { sl_json_raw(j, name, v ? SL("true") : SL("false")); }
+static inline void sl_json_bool(sl_json *j, const char *name, int v)
+{
+    sl_json_raw(j, name, v ? SL("true") : SL("false"));
+}
 static inline sl_str sl_json_end(const sl_json *j) { return sl_lit(j->failed ? NULL : j->p, j->failed ? 0 : j->n); }
 #endif

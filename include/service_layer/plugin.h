@@ -1,4 +1,5 @@
-/* plugin.h - what a plugin author includes: the contract (abi.h) with short names for its functions, and field lists. */
+/* plugin.h - what a plugin author includes: the contract (abi.h) with short names for its functions, and field lists.
+ */
 #ifndef SERVICE_LAYER_PLUGIN_H
 #define SERVICE_LAYER_PLUGIN_H
 #include "abi.h"
@@ -9,19 +10,43 @@
 
 /* ---- text ---- */
 #define SL(literal) sl_lit(literal, sizeof(literal) - 1)
-static inline sl_str sl_lit(const char *p, size_t n) { sl_str s; s.p = p; s.n = n; return s; }
+static inline sl_str sl_lit(const char *p, size_t n)
+{
+    sl_str s;
+    s.p = p;
+    s.n = n;
+    return s;
+}
 static inline sl_str sl_cstr(const char *p) { return sl_lit(p, p ? strlen(p) : 0); }
 static inline int sl_given(sl_str s) { return s.p != NULL; }
 static inline int sl_same(sl_str a, sl_str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
 static inline int sl_is(sl_str a, const char *b) { return sl_same(a, sl_cstr(b)); }
 
 /* ---- input: see enum sl_from ---- */
-static inline sl_str sl_path(sl_call *c, const char *name) { return c->host->core->input(c, SL_IN_PATH, sl_cstr(name)); }
-static inline sl_str sl_param(sl_call *c, const char *name) { return c->host->core->input(c, SL_IN_QUERY, sl_cstr(name)); }
-static inline sl_str sl_req_header(sl_call *c, const char *name) { return c->host->core->input(c, SL_IN_HEADER, sl_cstr(name)); }
-static inline sl_str sl_body(sl_call *c, const char *name) { return c->host->core->input(c, SL_IN_BODY, sl_cstr(name)); }
-static inline sl_str sl_config(sl_call *c, const char *name) { return c->host->core->input(c, SL_IN_CONFIG, sl_cstr(name)); }
-static inline sl_str sl_fact(sl_call *c, const char *name) { return c->host->core->input(c, SL_IN_FACT, sl_cstr(name)); }
+static inline sl_str sl_path(sl_call *c, const char *name)
+{
+    return c->host->core->input(c, SL_IN_PATH, sl_cstr(name));
+}
+static inline sl_str sl_param(sl_call *c, const char *name)
+{
+    return c->host->core->input(c, SL_IN_QUERY, sl_cstr(name));
+}
+static inline sl_str sl_req_header(sl_call *c, const char *name)
+{
+    return c->host->core->input(c, SL_IN_HEADER, sl_cstr(name));
+}
+static inline sl_str sl_body(sl_call *c, const char *name)
+{
+    return c->host->core->input(c, SL_IN_BODY, sl_cstr(name));
+}
+static inline sl_str sl_config(sl_call *c, const char *name)
+{
+    return c->host->core->input(c, SL_IN_CONFIG, sl_cstr(name));
+}
+static inline sl_str sl_fact(sl_call *c, const char *name)
+{
+    return c->host->core->input(c, SL_IN_FACT, sl_cstr(name));
+}
 static inline sl_str sl_json_at(sl_call *c, sl_str json, const char *pointer)
 {
     return c->host->core->json(c, json, sl_cstr(pointer));
@@ -32,7 +57,11 @@ static inline int64_t sl_to_int(sl_str s, int64_t absent)
     size_t i = 0;
     int minus = 0;
     uint64_t v = 0, top = (uint64_t)INT64_MAX;
-    if (s.n > 0 && s.p[0] == '-') { minus = 1; i = 1; top++; }
+    if (s.n > 0 && s.p[0] == '-') {
+        minus = 1;
+        i = 1;
+        top++;
+    }
     if (i >= s.n) return absent;
     for (; i < s.n; i++) {
         unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
@@ -51,7 +80,8 @@ static inline sl_err sl_sleep(sl_call *c, uint32_t ms) { return c->host->core->s
 __attribute__((format(printf, 2, 3)))
 #endif
 /* Formatted text in the call's arena; absent when memory is out. */
-static inline sl_str sl_format(sl_call *c, const char *format, ...)
+static inline sl_str
+sl_format(sl_call *c, const char *format, ...)
 {
     va_list ap;
     char *p;
@@ -68,8 +98,22 @@ static inline sl_str sl_format(sl_call *c, const char *format, ...)
 }
 
 /* ---- values: SL_V turns text, numbers and literals into what SQL takes; absent text is NULL ---- */
-static inline sl_value sl_int(int64_t i) { sl_value v; memset(&v, 0, sizeof v); v.type = SL_INT; v.i = i; return v; }
-static inline sl_value sl_real(double d) { sl_value v; memset(&v, 0, sizeof v); v.type = SL_REAL; v.d = d; return v; }
+static inline sl_value sl_int(int64_t i)
+{
+    sl_value v;
+    memset(&v, 0, sizeof v);
+    v.type = SL_INT;
+    v.i = i;
+    return v;
+}
+static inline sl_value sl_real(double d)
+{
+    sl_value v;
+    memset(&v, 0, sizeof v);
+    v.type = SL_REAL;
+    v.d = d;
+    return v;
+}
 static inline sl_value sl_text(sl_str s)
 {
     sl_value v;
@@ -79,7 +123,12 @@ static inline sl_value sl_text(sl_str s)
     return v;
 }
 static inline sl_value sl_ctext(const char *s) { return sl_text(sl_cstr(s)); }
-static inline sl_value sl_blob(sl_str s) { sl_value v = sl_text(s); if (s.p) v.type = SL_BLOB; return v; }
+static inline sl_value sl_blob(sl_str s)
+{
+    sl_value v = sl_text(s);
+    if (s.p) v.type = SL_BLOB;
+    return v;
+}
 static inline sl_value sl_value_itself(sl_value v) { return v; }
 /* A JSON boolean as 0 or 1, absent as NULL: for columns that a schema states as boolean. */
 static inline sl_value sl_flag(sl_str s) { return sl_given(s) ? sl_int(sl_is(s, "true")) : sl_text(s); }
@@ -107,7 +156,8 @@ static inline int64_t sl_cell_int(const sl_rows *r, uint32_t row, const char *na
 }
 
 #ifndef __cplusplus
-#define SL_V(x) _Generic((x), sl_str: sl_text, sl_value: sl_value_itself, char *: sl_ctext, const char *: sl_ctext, \
+#define SL_V(x)                                                                                                        \
+    _Generic((x), sl_str: sl_text, sl_value: sl_value_itself, char *: sl_ctext, const char *: sl_ctext, \
                          double: sl_real, float: sl_real, default: sl_int)(x)
 #define SL_ARRAY(...) ((sl_value[]){ SL_EACH(SL_V, __VA_ARGS__) })
 /* sl_query(c, &rows, "sql with $1 $2", a, b): one statement [S], see sl_store.query. */
@@ -124,7 +174,7 @@ static inline sl_err sl_reply_list_array(sl_call *c, const sl_value *v, uint32_t
     return c->host->store->reply_list(c, v[0].s, v + 1, n - 1);
 }
 static inline sl_err sl_lock(sl_call *c, sl_str name) { return c->host->store->lock(c, name); } /* [S] */
-static inline sl_err sl_commit(sl_call *c) { return c->host->store->commit(c); }               /* [S] */
+static inline sl_err sl_commit(sl_call *c) { return c->host->store->commit(c); }                /* [S] */
 
 /* ---- answers ---- */
 static inline sl_err sl_reply(sl_call *c, int32_t status, sl_str type, sl_str body)
@@ -139,7 +189,10 @@ static inline sl_err sl_reply_empty(sl_call *c, int32_t status)
 {
     return c->host->core->reply(c, status, sl_lit(NULL, 0), sl_lit(NULL, 0));
 }
-static inline sl_err sl_reply_row(sl_call *c, int32_t status, const sl_rows *r) { return c->host->core->reply_row(c, status, r); }
+static inline sl_err sl_reply_row(sl_call *c, int32_t status, const sl_rows *r)
+{
+    return c->host->core->reply_row(c, status, r);
+}
 static inline sl_err sl_header(sl_call *c, sl_str name, sl_str value) { return c->host->core->header(c, name, value); }
 /* `return sl_problem(c, 409, "source_exists", "...")`: the transaction rolls back and the client gets this problem. */
 static inline sl_err sl_problem(sl_call *c, int32_t status, const char *code, const char *detail)
@@ -152,7 +205,10 @@ static inline sl_value sl_if_match(sl_call *c)
 {
     sl_str tag = sl_req_header(c, "if-match");
     if (!sl_given(tag) || sl_is(tag, "*")) return sl_text(sl_lit(NULL, 0));
-    if (tag.n > 2 && tag.p[0] == '"' && tag.p[tag.n - 1] == '"') { tag.p++; tag.n -= 2; }
+    if (tag.n > 2 && tag.p[0] == '"' && tag.p[tag.n - 1] == '"') {
+        tag.p++;
+        tag.n -= 2;
+    }
     return sl_int(sl_to_int(tag, -1));
 }
 
@@ -198,9 +254,15 @@ static inline void sl_count(sl_call *c, uint32_t metric, double v, const sl_str 
 /* ---- the descriptor ---- */
 #define SL_ENTRIES(a) .entries = (a), .n_entries = sizeof(a) / sizeof *(a)
 #define SL_METRICS(a) .metrics = (a), .n_metrics = sizeof(a) / sizeof *(a)
-#define SL_NEEDS(a) .needs = (a), .n_needs = sizeof(a) / sizeof *(a)
-#define SL_PLUGIN(id, release, ...)                                                                              \
-    const sl_plugin sl_plugin_v1 = { .size = sizeof(sl_plugin), .major = SL_MAJOR, .minor = SL_MINOR,             \
-                                     .entry_size = sizeof(sl_entry), .metric_size = sizeof(sl_metric),            \
-                                     .need_size = sizeof(sl_need), .name = (id), .version = (release), __VA_ARGS__ }
+#define SL_NEEDS(a)   .needs = (a), .n_needs = sizeof(a) / sizeof *(a)
+#define SL_PLUGIN(id, release, ...)                                                                                    \
+    const sl_plugin sl_plugin_v1 = { .size = sizeof(sl_plugin),                                                        \
+                                     .major = SL_MAJOR,                                                                \
+                                     .minor = SL_MINOR,                                                                \
+                                     .entry_size = sizeof(sl_entry),                                                   \
+                                     .metric_size = sizeof(sl_metric),                                                 \
+                                     .need_size = sizeof(sl_need),                                                     \
+                                     .name = (id),                                                                     \
+                                     .version = (release),                                                             \
+                                     __VA_ARGS__ }
 #endif

@@ -199,6 +199,14 @@ def test_a_value_copied_to_another_row_does_not_open(start, tmp_path):
     assert s.get(f"/accounts/{a}/secrets/theirs/value").json()["value"] == "value of theirs"
 
 
+def test_a_repeated_create_is_one_secret(server, secrets):
+    body = {"name": "k", "value": "v"}
+    assert server.post(secrets, json=body, headers={"Idempotency-Key": secrets}).status_code == 201
+    assert server.post(secrets, json=body, headers={"Idempotency-Key": secrets}).status_code == 201
+    assert server.post(secrets, json={**body, "value": "w"}, headers={"Idempotency-Key": secrets}).status_code == 422
+    assert server.get(secrets + "/k/value").json()["value"] == "v"
+
+
 def test_an_idempotency_key_does_not_keep_a_secret(start, tmp_path):
     path = f"{tmp_path}/idem.db"
     s = start(f"sqlite:{path}")

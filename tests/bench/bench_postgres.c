@@ -6,7 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct { const char *dsn, *mode; int connections, calls; uint64_t until; long done, failed; int running; } bench;
+static struct {
+    const char *dsn, *mode;
+    int connections, calls;
+    uint64_t until;
+    long done, failed;
+    int running;
+} bench;
 
 #define INSERT "insert into bench_rows (id, body, created_at) values ($1, $2, $3)"
 static const char body[] = "some body text of about sixty bytes, as a row would hold it";
@@ -22,14 +28,18 @@ static void worker(call *c)
                                   { .type = SL_TEXT, .s = SL(body) },
                                   { .type = SL_INT, .i = (int64_t)serial } };
         sl_err e;
-        if (reads) e = store_query(c, NULL, SL("select id, body, created_at from bench_rows where id = $1"), args, 1);
-        else if (defers) e = store_defer(c, SL(INSERT), args, 3, 1);
-        else e = store_query(c, NULL, SL(INSERT " returning *"), args, 3);
+        if (reads)
+            e = store_query(c, NULL, SL("select id, body, created_at from bench_rows where id = $1"), args, 1);
+        else if (defers)
+            e = store_defer(c, SL(INSERT), args, 3, 1);
+        else
+            e = store_query(c, NULL, SL(INSERT " returning *"), args, 3);
         if (!e && !reads) e = store_commit(c);
         if (e) {
             if (!bench.failed++) fprintf(stderr, "error %d: %s\n", e, store_error(c));
             store_rollback(c);
-        } else bench.done++;
+        } else
+            bench.done++;
         c->tx = NULL;
         arena_reset(c->arena);
     }
@@ -39,14 +49,20 @@ static void worker(call *c)
 static void run(call *c)
 {
     char why[256];
-    struct store_config cfg = { .dsn = sl_cstr(bench.dsn), .max_open = bench.connections, .max_idle = bench.connections,
-                                .connect_ms = 5000, .max_rows = 1000, .max_bytes = 1 << 20 };
+    struct store_config cfg = { .dsn = sl_cstr(bench.dsn),
+                                .max_open = bench.connections,
+                                .max_idle = bench.connections,
+                                .connect_ms = 5000,
+                                .max_rows = 1000,
+                                .max_bytes = 1 << 20 };
     if (store_open(c, &cfg, why, sizeof why)) {
         fprintf(stderr, "%s\n", why);
         exit(1);
     }
-    for (int i = 0; i < bench.calls; i++) bench.running += call_start(0, 0, NULL, NULL, worker);
-    while (bench.running) call_sleep(c, 10);
+    for (int i = 0; i < bench.calls; i++)
+        bench.running += call_start(0, 0, NULL, NULL, worker);
+    while (bench.running)
+        call_sleep(c, 10);
     store_close(c);
 }
 

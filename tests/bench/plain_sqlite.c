@@ -1,4 +1,5 @@
-/* plain_sqlite.c - the peer of the SQLite benchmark: one durable transaction per insert in plain sqlite3; prints inserts a second. */
+/* plain_sqlite.c - the peer of the SQLite benchmark: one durable transaction per insert in plain sqlite3; prints
+ * inserts a second. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ static void run(sqlite3 *db, const char *sql)
 static void step(sqlite3 *db, sqlite3_stmt *s)
 {
     int r;
-    while ((r = sqlite3_step(s)) == SQLITE_ROW) {}
+    while ((r = sqlite3_step(s)) == SQLITE_ROW) {
+    }
     if (r != SQLITE_DONE) {
         fprintf(stderr, "%s\n", sqlite3_errmsg(db));
         exit(1);
@@ -39,10 +41,12 @@ int main(int argc, char **argv)
     if (argc != 3 || sqlite3_open(argv[1], &db)) return 2;
     run(db, "pragma journal_mode=wal");
     run(db, "pragma synchronous=full");
-    run(db, "create table if not exists bench_rows (id text primary key, tenant text not null, body text not null, created_at bigint not null)");
+    run(db, "create table if not exists bench_rows (id text primary key, tenant text not null, body text not null, "
+            "created_at bigint not null)");
     sqlite3_prepare_v2(db, "begin immediate", -1, &begin, NULL);
     sqlite3_prepare_v2(db, "commit", -1, &commit, NULL);
-    sqlite3_prepare_v2(db, "insert into bench_rows values (?, 'default', ?, 1700000000000000) returning *", -1, &insert, NULL);
+    sqlite3_prepare_v2(db, "insert into bench_rows values (?, 'default', ?, 1700000000000000) returning *", -1, &insert,
+                       NULL);
     double start = now(), seconds = atof(argv[2]);
     long n = 0;
     while (now() - start < seconds) {

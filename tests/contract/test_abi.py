@@ -36,10 +36,10 @@ def test_picture_is_whole():
     ("const char *scope; ", "const char *scope, *owner; "),                              # in the middle
     ("SL_EBUSY = -7", "SL_EBUSY = -8"),                                                    # value
     ("typedef int32_t sl_err", "typedef int64_t sl_err"),                                  # type
-    ("uint64_t kind;         /* enum sl_kind */", "uint32_t kind;"),                       # size
+    ("uint64_t kind; /* enum sl_kind */", "uint32_t kind;"),                               # size
     ("sl_err (*commit)(sl_call *c);", ""),                                                 # removal
     ("sl_err (*sleep)(sl_call *c, uint32_t ms);", "sl_err (*sleep)(sl_call *c, uint64_t ms);"),  # signature
-    ("typedef struct sl_str { const char *p; size_t n; } sl_str;", "typedef struct sl_str { const char *p; size_t n, room; } sl_str;"),
+    ("const char *p;\n    size_t n;\n} sl_str;", "const char *p;\n    size_t n, room;\n} sl_str;"),
     ("SL_IDEMPOTENT = 4u", "SL_IDEMPOTENT = 16u"),
     ("SL_ROUTE = 1,", "SL_ROUTE = 2,"),
     ("#define SL_MAJOR 1u", "#define SL_MAJOR 2u"),

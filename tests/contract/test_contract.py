@@ -333,7 +333,9 @@ def test_module_that_cannot_start_is_shown_and_the_rest_serves(start, greeting, 
     s = start(config=CONFIG.replace("good day", greeting))
     modules = {m["name"]: m for m in get(s, "/system/status")["modules"]}
     assert modules["probe"]["status"] == "failed" and error in modules["probe"]["error"] and not modules["probe"]["ready"]
-    assert get(s, "/hello") == {"hello": "world"} and s.get("/probe/core").status_code == 404
+    assert get(s, "/hello") == {"hello": "world"} 
+    answer = s.get("/probe/core")
+    assert answer.status_code == 503 and answer.headers["Retry-After"] and error not in answer.text, "the reason is not public"
     assert s.get("/readyz").status_code == 200 and s.get("/healthz").status_code == 503
 
 

@@ -118,6 +118,7 @@ def test_needs(build, load):
     failed(s, "future", "needs sl.store 2, this host offers 1: upgrade appserver")
     failed(s, "major", "needs hello 2, version 1.0.0 is installed")
     assert s.modules["waits"]["status"] == "waiting" and "waiting for aa" in s.modules["waits"]["error"]
+    assert s.get("/waits").status_code == 503 and s.get("/aa").status_code == 503 and s.get("/nowhere").status_code == 404
     assert s.modules["fine"]["status"] == "started" and s.modules["fine"]["needs"] == ["hello", "nowhere"]
     assert list(s.modules).index("hello") < list(s.modules).index("fine")
 
@@ -170,3 +171,20 @@ def test_config_is_checked_before_any_code_runs(build, load, start):
     failed(s, "tuned", "config.yaml:", "plugins.tuned.config.level: ")
     s = load("tuned")
     failed(s, "tuned", "plugins.tuned.config.level: is required")
+
+
+def test_new_plugin_runs_as_generated(tmp_path, start):
+    """What sdk/new-plugin writes compiles without a warning, passes the loader without a finding, and serves."""
+    directory = tmp_path / "orders"
+    subprocess.run([os.path.join(ROOT, "sdk", "new-plugin"), "orders", directory], check=True, timeout=30, stdout=subprocess.DEVNULL)
+    subprocess.run(["make", "-C", directory, "CFLAGS=-O2 -Werror"], check=True, timeout=120, stdout=subprocess.DEVNULL)
+    again = subprocess.run([os.path.join(ROOT, "sdk", "new-plugin"), "orders", directory], capture_output=True, text=True)
+    assert again.returncode == 1 and "there already" in again.stderr
+    s = start(config=f"modules:\n  dirs: [\"{directory}\"]\nplugins:\n  orders:\n    enabled: true\n")
+    made = s.post("/orders/items", json={"name": "first"})
+    assert made.status_code == 201, s.log
+    assert s.get("/orders/items").json()["items"] == [made.json()] and s.get("/orders/items/" + made.json()["id"]).json() == made.json()
+    assert s.post("/orders/items", json={"name": "first"}).json()["code"] == "item_exists"
+    assert s.get("/orders/items", token=None).status_code == 401
+    assert s.get("/orders/items", tenant="other").json()["items"] == []
+    assert "finding" not in s.log

@@ -31,7 +31,8 @@ class Server:
         self.log_path = os.path.join(self.dir, name + ".log")
         self.env = {"PATH": os.environ["PATH"], "HOME": self.dir, "XDG_RUNTIME_DIR": self.dir, "TZ": "UTC",
                     "API_TOKENS": TOKEN, "ADMIN_TOKENS": ADMIN, "SECRET_ENCRYPTION_KEY": KEY,
-                    "OUTBOUND_ALLOW_PRIVATE": "true", "LOG_LEVEL": "info"}
+                    "OUTBOUND_ALLOW_PRIVATE": "true", "LOG_LEVEL": "info",
+                    "MODULES_ISOLATION": os.environ.get("SL_ISOLATION", "in")}
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.env[name] = os.environ[name]

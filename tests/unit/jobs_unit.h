@@ -1,4 +1,4 @@
-/* jobs_unit.h - runs tests of jobs and events as calls on the real loop, on memory, an SQLite file and PostgreSQL alike. */
+/* jobs_unit.h - runs tests of jobs and events on the real loop, on memory, an SQLite file and PostgreSQL. */
 #ifndef JOBS_UNIT_H
 #define JOBS_UNIT_H
 #include "base/clock.h"
@@ -21,7 +21,8 @@ static int unit_failures;
         long long got_ = (long long)(got), want_ = (long long)(want);                                                  \
         if (got_ != want_) {                                                                                           \
             unit_failures++;                                                                                           \
-            print_error("%s:%d (%s): %s is %lld, not %lld\n", __FILE__, __LINE__, store_engine_name(), #got, got_, want_); \
+            print_error("%s:%d (%s): %s is %lld, not %lld\n", __FILE__, __LINE__, store_engine_name(), #got, got_,     \
+                        want_);                                                                                        \
         }                                                                                                              \
     } while (0)
 
@@ -29,8 +30,8 @@ static char unit_dir[64], unit_root[512], unit_pg[300], unit_dsn[300];
 
 /* One statement, its rows; one statement and commit; one number out of it. */
 #define Q(c, out, ...) q_array(c, out, SL_ARRAY(__VA_ARGS__), SL_COUNT(__VA_ARGS__))
-#define DO(c, ...) do_array(c, SL_ARRAY(__VA_ARGS__), SL_COUNT(__VA_ARGS__))
-#define N(c, ...) n_array(c, SL_ARRAY(__VA_ARGS__), SL_COUNT(__VA_ARGS__))
+#define DO(c, ...)     do_array(c, SL_ARRAY(__VA_ARGS__), SL_COUNT(__VA_ARGS__))
+#define N(c, ...)      n_array(c, SL_ARRAY(__VA_ARGS__), SL_COUNT(__VA_ARGS__))
 static inline sl_err q_array(call *c, const sl_rows **out, const sl_value *v, uint32_t n)
 {
     sl_err e = store_query(c, out, v[0].s, v + 1, n - 1);
@@ -40,8 +41,10 @@ static inline sl_err q_array(call *c, const sl_rows **out, const sl_value *v, ui
 }
 static inline void do_array(call *c, const sl_value *v, uint32_t n)
 {
-    if (q_array(c, NULL, v, n)) store_rollback(c);
-    else CHECK(store_commit(c) == SL_OK);
+    if (q_array(c, NULL, v, n))
+        store_rollback(c);
+    else
+        CHECK(store_commit(c) == SL_OK);
 }
 static inline int64_t n_array(call *c, const sl_value *v, uint32_t n)
 {
@@ -95,12 +98,16 @@ static inline void start_engine(call *c)
 /* One kind for most tests. */
 static inline void one_kind(const char *kind, job_handler *h, uint32_t attempts, uint32_t backoff_ms)
 {
-    jobs_set_kinds(&(struct job_kind){ .kind = kind, .module = "unit", .attempts = attempts, .backoff_ms = backoff_ms,
-                                       .entry = (void *)h }, 1);
+    jobs_set_kinds(
+        &(struct job_kind){
+            .kind = kind, .module = "unit", .attempts = attempts, .backoff_ms = backoff_ms, .entry = (void *)h },
+        1);
 }
 static inline sl_err add_job(call *c, const char *kind, const char *key, const char *json, int64_t run_at)
 {
-    sl_job j = { .size = sizeof j, .kind = sl_cstr(kind), .key = sl_cstr(key), .json = sl_cstr(json), .run_at = run_at };
+    sl_job j = {
+        .size = sizeof j, .kind = sl_cstr(kind), .key = sl_cstr(key), .json = sl_cstr(json), .run_at = run_at
+    };
     return jobs_enqueue(c, &j, SL("tenant-1"));
 }
 static inline void enqueue(call *c, const char *kind, const char *key)
@@ -114,7 +121,11 @@ static inline sl_str seen(call *c, uint32_t from, const char *name) { return c->
 static inline void open_store(call *c, bool fresh)
 {
     char why[400] = "", dir[600];
-    struct store_config cfg = { .dsn = sl_cstr(unit_dsn), .max_open = 8, .max_idle = 8, .connect_ms = 3000, .max_rows = 10000,
+    struct store_config cfg = { .dsn = sl_cstr(unit_dsn),
+                                .max_open = 8,
+                                .max_idle = 8,
+                                .connect_ms = 3000,
+                                .max_rows = 10000,
                                 .max_bytes = 2 << 20 };
     sl_err e = store_open(c, &cfg, why, sizeof why);
     if (e) print_error("store_open: %s\n", why);
@@ -135,7 +146,8 @@ static void (*unit_body)(call *c);
 static inline void unit_main(call *c)
 {
     open_store(c, true);
-    unit_jobs = (struct jobs_config){ .concurrency = 8, .lease_ms = 1500, .poll_ms = 200, .backoff_ms = 20, .attempts = 3 };
+    unit_jobs =
+        (struct jobs_config){ .concurrency = 8, .lease_ms = 1500, .poll_ms = 200, .backoff_ms = 20, .attempts = 3 };
     unit_body(c);
     store_rollback(c);
     call_deadline(c, 600);
@@ -194,7 +206,8 @@ static inline int unit_setup(void **state)
     char owner[16], helper[600];
     ssize_t n = readlink("/proc/self/exe", unit_root, sizeof unit_root - 1);
     unit_root[n > 0 ? n : 0] = 0;
-    for (int up = 0; up < 3; up++) *strrchr(unit_root, '/') = 0;
+    for (int up = 0; up < 3; up++)
+        *strrchr(unit_root, '/') = 0;
     snprintf(helper, sizeof helper, "%s/tests/lib/postgres", unit_root);
     if (access(helper, X_OK)) return 0;
     strcpy(unit_cluster, "/tmp/sl-unit-pg-XXXXXX");

@@ -1,4 +1,5 @@
-/* postgres_fixture.h - for the tests of the PostgreSQL engine: a private cluster, calls on the loop, statements by text. */
+/* postgres_fixture.h - for the tests of the PostgreSQL engine: a private cluster, calls on the loop, statements by
+ * text. */
 #ifndef POSTGRES_FIXTURE_H
 #define POSTGRES_FIXTURE_H
 #include "base/log.h"
@@ -36,7 +37,8 @@ static void helper(char *out, size_t room, const char *command)
     char root[512], line[1024];
     ssize_t n = readlink("/proc/self/exe", root, sizeof root - 1);
     root[n > 0 ? n : 0] = 0;
-    for (int up = 0; up < 3; up++) *strrchr(root, '/') = 0;
+    for (int up = 0; up < 3; up++)
+        *strrchr(root, '/') = 0;
     snprintf(line, sizeof line, "%.400s/tests/lib/%s", root, command);
     FILE *f = popen(line, "r");
     size_t got = f ? fread(line, 1, sizeof line - 1, f) : 0;
@@ -83,7 +85,12 @@ static int group_teardown(void **state)
 
 /* ---- calls ---- */
 
-static struct { void (*body)(call *c); call *main; int running; int seen[16]; } world;
+static struct {
+    void (*body)(call *c);
+    call *main;
+    int running;
+    int seen[16];
+} world;
 
 static void spawned(call *c)
 {
@@ -102,13 +109,18 @@ static void spawn(void (*body)(call *c), uint32_t deadline_ms)
 }
 static void join(call *c)
 {
-    while (world.running) call_sleep(c, 2);
+    while (world.running)
+        call_sleep(c, 2);
 }
 
 static struct store_config config(const char *dsn, int connections)
 {
-    return (struct store_config){ .dsn = sl_cstr(dsn), .max_open = connections, .max_idle = connections, .connect_ms = 2000,
-                                  .max_rows = 1000, .max_bytes = 1 << 20 };
+    return (struct store_config){ .dsn = sl_cstr(dsn),
+                                  .max_open = connections,
+                                  .max_idle = connections,
+                                  .connect_ms = 2000,
+                                  .max_rows = 1000,
+                                  .max_bytes = 1 << 20 };
 }
 
 static sl_err open_store(call *c, const char *dsn, int connections)
@@ -145,13 +157,14 @@ static void on_loop(void (*body)(call *c))
 
 /* ---- statements ---- */
 
-#define I(v) ((sl_value){ .type = SL_INT, .i = (v) })
-#define R(v) ((sl_value){ .type = SL_REAL, .d = (v) })
-#define T(v) ((sl_value){ .type = SL_TEXT, .s = sl_cstr(v) })
+#define I(v)         ((sl_value){ .type = SL_INT, .i = (v) })
+#define R(v)         ((sl_value){ .type = SL_REAL, .d = (v) })
+#define T(v)         ((sl_value){ .type = SL_TEXT, .s = sl_cstr(v) })
 #define B(v, length) ((sl_value){ .type = SL_BLOB, .s = { (v), (length) } })
-#define N ((sl_value){ .type = SL_NULL })
-#define ARGS(...) (const sl_value[]){ N, ##__VA_ARGS__ } + 1, sizeof((const sl_value[]){ N, ##__VA_ARGS__ }) / sizeof(sl_value) - 1
-#define query(c, rows, sql, ...) store_query(c, rows, sl_cstr(sql), ARGS(__VA_ARGS__))
+#define N            ((sl_value){ .type = SL_NULL })
+#define ARGS(...)                                                                                                      \
+    (const sl_value[]){ N, ##__VA_ARGS__ } + 1, sizeof((const sl_value[]){ N, ##__VA_ARGS__ }) / sizeof(sl_value) - 1
+#define query(c, rows, sql, ...)    store_query(c, rows, sl_cstr(sql), ARGS(__VA_ARGS__))
 #define defer(c, changes, sql, ...) store_defer(c, sl_cstr(sql), ARGS(__VA_ARGS__), changes)
 
 __attribute__((unused)) static int64_t number(call *c, const char *sql)

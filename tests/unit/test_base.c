@@ -13,7 +13,8 @@ static void arena_limit_and_reset(void **state)
     for (int i = 0; i < 50; i++) {
         char *p = arena_alloc(a, 1000);
         assert_int_equal((uintptr_t)p % 16, 0);
-        for (int j = 0; j < 1000; j++) assert_int_equal(p[j], 0);
+        for (int j = 0; j < 1000; j++)
+            assert_int_equal(p[j], 0);
         memset(p, 7, 1000);
     }
     assert_null(arena_try(a, 60000));
@@ -43,15 +44,23 @@ static void numbers_are_read_exactly(void **state)
 static void times_round_trip(void **state)
 {
     (void)state;
-    static const struct { const char *in, *out; } good[] = {
+    static const struct {
+        const char *in, *out;
+    } good[] = {
         { "2026-11-21T00:28:52Z", "2026-11-21T00:28:52.000000Z" },
         { "2024-02-29T23:59:59.123456789+02:00", "2024-02-29T21:59:59.123456Z" },
         { "1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500000Z" },
         { "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z" },
         { "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z" },
     };
-    static const char *const bad[] = { "2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T24:00:00Z",
-                                       "2026-01-01T00:00:00", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00Zx", "" };
+    static const char *const bad[] = { "2023-02-29T00:00:00Z",
+                                       "2026-13-01T00:00:00Z",
+                                       "2026-01-01",
+                                       "2026-01-01T24:00:00Z",
+                                       "2026-01-01T00:00:00",
+                                       "2026-01-01T00:00:00.Z",
+                                       "2026-01-01T00:00:00Zx",
+                                       "" };
     char text[CLOCK_TEXT];
     int64_t us;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -59,7 +68,8 @@ static void times_round_trip(void **state)
         assert_int_equal(clock_format(us, text), 27);
         assert_string_equal(text, good[i].out);
     }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(clock_parse(sl_cstr(bad[i]), &us));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(clock_parse(sl_cstr(bad[i]), &us));
 }
 
 static void durations_and_money(void **state)
@@ -173,10 +183,14 @@ static void base64_both_ways(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(arena_limit_and_reset), cmocka_unit_test(numbers_are_read_exactly),
-        cmocka_unit_test(times_round_trip),      cmocka_unit_test(durations_and_money),
-        cmocka_unit_test(utf8_is_strict),        cmocka_unit_test(json_limits_and_pointers),
-        cmocka_unit_test(buffers_stop_at_their_maximum), cmocka_unit_test(ids_increase),
+        cmocka_unit_test(arena_limit_and_reset),
+        cmocka_unit_test(numbers_are_read_exactly),
+        cmocka_unit_test(times_round_trip),
+        cmocka_unit_test(durations_and_money),
+        cmocka_unit_test(utf8_is_strict),
+        cmocka_unit_test(json_limits_and_pointers),
+        cmocka_unit_test(buffers_stop_at_their_maximum),
+        cmocka_unit_test(ids_increase),
         cmocka_unit_test(base64_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -485,11 +485,11 @@ static void plugins_come_and_go(void **state)
     http_hooks()->on_head(&u->x);
     unit_module.status = MODULE_STOPPING;
     http_hooks()->on_request(&u->x);
-    assert_answer(u, 503, "The service unit is stopping.", "Retry-After: 5");
+    assert_answer(u, 503, "The service unit does not run now (stopping).", "Retry-After: 5");
     unit_module.status = MODULE_FAILED;
     strcpy(unit_module.error, "no such table");
     unit_revision++;
-    assert_answer(unit_ask("GET", "/hello", TOKEN, NULL), 503, "The service unit is failed: no such table.",
+    assert_answer(unit_ask("GET", "/hello", TOKEN, NULL), 503, "The service unit does not run now (failed).",
                   "Retry-After: 5");
 }
 

@@ -11,17 +11,22 @@ static sl_err does_nothing(call *c)
 static sl_err writes(call *c)
 {
     runs++;
-    return store_query(c, NULL, SL("insert into effects (what) values ($1)"), SL_ARRAY(seen(c, SL_IN_FACT, "job_id")), 1);
+    return store_query(c, NULL, SL("insert into effects (what) values ($1)"), SL_ARRAY(seen(c, SL_IN_FACT, "job_id")),
+                       1);
 }
 
 /* ---- a job and what its handler sees ---- */
 static char facts[400];
 static sl_err looks(call *c)
 {
-    struct { uint32_t from; const char *name; } ask[] = {
-        { SL_IN_BODY, "name" }, { SL_IN_BODY, "n" }, { SL_IN_BODY, "list" }, { SL_IN_BODY, "missing" }, { SL_IN_BODY, "nothing" },
-        { SL_IN_BODY, "" }, { SL_IN_FACT, "job_key" }, { SL_IN_FACT, "attempt" }, { SL_IN_FACT, "max_attempts" },
-        { SL_IN_FACT, "tenant" }, { SL_IN_FACT, "topic" }, { SL_IN_FACT, "event_id" }, { SL_IN_FACT, "tick" }, { SL_IN_PATH, "name" },
+    struct {
+        uint32_t from;
+        const char *name;
+    } ask[] = {
+        { SL_IN_BODY, "name" },         { SL_IN_BODY, "n" },      { SL_IN_BODY, "list" },    { SL_IN_BODY, "missing" },
+        { SL_IN_BODY, "nothing" },      { SL_IN_BODY, "" },       { SL_IN_FACT, "job_key" }, { SL_IN_FACT, "attempt" },
+        { SL_IN_FACT, "max_attempts" }, { SL_IN_FACT, "tenant" }, { SL_IN_FACT, "topic" },   { SL_IN_FACT, "event_id" },
+        { SL_IN_FACT, "tick" },         { SL_IN_PATH, "name" },
     };
     facts[0] = 0;
     for (size_t i = 0; i < sizeof ask / sizeof *ask; i++) {
@@ -44,21 +49,31 @@ static void sees_body(call *c)
     CHECK(add_job(c, "looks", "k", "{\"name\":\"caf\\u00e9\",\"n\":5,\"list\":[1, 2],\"nothing\":null}", 0) == SL_OK);
     CHECK(store_commit(c) == SL_OK);
     CHECK(wait_for(c, 2000, 1, "select count(*) from sl_job_runs where outcome = 'succeeded' and error is null"));
-    static const char expected[] = "caf\xc3\xa9|5|[1,2]|-|-|{\"name\":\"caf\\u00e9\",\"n\":5,\"list\":[1, 2],\"nothing\":null}|"
-                                   "k|1|3|tenant-1|-|-|-|-|";
+    static const char expected[] =
+        "caf\xc3\xa9|5|[1,2]|-|-|{\"name\":\"caf\\u00e9\",\"n\":5,\"list\":[1, 2],\"nothing\":null}|"
+        "k|1|3|tenant-1|-|-|-|-|";
     if (strcmp(facts, expected)) print_error("%s\n%s\n", facts, expected);
     CHECK_INT(strcmp(facts, expected), 0);
     CHECK_INT(N(c, "select count(*) from sl_jobs"), 0);
-    CHECK_INT(N(c, "select count(*) from sl_job_runs where kind = 'looks' and key = 'k' and tenant = 'tenant-1' and attempt = 1 "
-                   "and finished_at >= started_at and replica = $1", (const char *)engine.owner), 1);
+    CHECK_INT(
+        N(c,
+          "select count(*) from sl_job_runs where kind = 'looks' and key = 'k' and tenant = 'tenant-1' and attempt = 1 "
+          "and finished_at >= started_at and replica = $1",
+          (const char *)engine.owner),
+        1);
 }
-static void a_handler_sees_its_job(void **state) { (void)state; on_all(sees_body); }
+static void a_handler_sees_its_job(void **state)
+{
+    (void)state;
+    on_all(sees_body);
+}
 
 /* ---- keys ---- */
 static void keys_body(call *c)
 {
     runs = 0;
-    for (int i = 0; i < 3; i++) CHECK(add_job(c, "k1", "same", NULL, 0) == SL_OK);
+    for (int i = 0; i < 3; i++)
+        CHECK(add_job(c, "k1", "same", NULL, 0) == SL_OK);
     CHECK(add_job(c, "k2", "same", NULL, 0) == SL_OK); /* another kind */
     CHECK(add_job(c, "k1", NULL, NULL, 0) == SL_OK);   /* no key: as many as you like */
     CHECK(add_job(c, "k1", NULL, NULL, 0) == SL_OK);
@@ -71,14 +86,19 @@ static void keys_body(call *c)
     CHECK_INT(N(c, "select count(*) from sl_jobs"), 4);
     start_engine(c);
     jobs_set_kinds((struct job_kind[]){ { .kind = "k1", .module = "unit", .entry = (void *)writes },
-                                        { .kind = "k2", .module = "unit", .entry = (void *)does_nothing } }, 2);
+                                        { .kind = "k2", .module = "unit", .entry = (void *)does_nothing } },
+                   2);
     CHECK(wait_for(c, 2000, 0, "select count(*) from sl_jobs"));
     CHECK_INT(runs, 4);
     enqueue(c, "k1", "same"); /* the key is free again */
     CHECK(wait_for(c, 2000, 5, "select count(*) from sl_job_runs where outcome = 'succeeded'"));
     CHECK_INT(runs, 5);
 }
-static void a_key_is_unique_while_its_job_waits_or_runs(void **state) { (void)state; on_all(keys_body); }
+static void a_key_is_unique_while_its_job_waits_or_runs(void **state)
+{
+    (void)state;
+    on_all(keys_body);
+}
 
 static void refused_body(call *c)
 {
@@ -101,7 +121,11 @@ static void refused_body(call *c)
     CHECK(!store_pending(c));
     free(big);
 }
-static void malformed_jobs_are_refused(void **state) { (void)state; on_all(refused_body); }
+static void malformed_jobs_are_refused(void **state)
+{
+    (void)state;
+    on_all(refused_body);
+}
 
 /* ---- when ---- */
 static void run_at_body(call *c)
@@ -122,7 +146,11 @@ static void run_at_body(call *c)
     CHECK(started >= due && started < due + 500000);
     CHECK_INT(N(c, "select count(*) from sl_jobs where state = 'waiting' and key = 'b'"), 1);
 }
-static void a_job_runs_when_it_is_due(void **state) { (void)state; on_all(run_at_body); }
+static void a_job_runs_when_it_is_due(void **state)
+{
+    (void)state;
+    on_all(run_at_body);
+}
 
 /* ---- failing ---- */
 static sl_err fails(call *c)
@@ -153,7 +181,11 @@ static void dead_body(call *c)
     CHECK(wait_for(c, 3000, 2, "select count(*) from sl_jobs where state = 'dead'"));
     CHECK_INT(runs, 6);
 }
-static void a_failing_job_is_tried_again_and_then_dead(void **state) { (void)state; on_all(dead_body); }
+static void a_failing_job_is_tried_again_and_then_dead(void **state)
+{
+    (void)state;
+    on_all(dead_body);
+}
 
 static sl_err gives_up(call *c)
 {
@@ -169,9 +201,14 @@ static void edead_body(call *c)
     enqueue(c, "gives-up", NULL);
     CHECK(wait_for(c, 2000, 1, "select count(*) from sl_job_runs where outcome = 'dead' and attempt = 1"));
     CHECK_INT(runs, 1);
-    CHECK(sl_is(text_of(c, "select last_error from sl_jobs where state = 'dead'"), "the handler gave the job up (-15)"));
+    CHECK(
+        sl_is(text_of(c, "select last_error from sl_jobs where state = 'dead'"), "the handler gave the job up (-15)"));
 }
-static void a_handler_can_give_up_at_once(void **state) { (void)state; on_all(edead_body); }
+static void a_handler_can_give_up_at_once(void **state)
+{
+    (void)state;
+    on_all(edead_body);
+}
 
 static sl_err asks_again(call *c)
 {
@@ -187,12 +224,17 @@ static void retry_body(call *c)
     one_kind("asks", asks_again, 3, 5);
     enqueue(c, "asks", "a");
     CHECK(wait_for(c, 3000, 1, "select count(*) from sl_job_runs where outcome = 'succeeded' and attempt = 2"));
-    CHECK_INT(N(c, "select count(*) from sl_job_runs where outcome = 'retried' and attempt = 1 and error = 'not ready'"), 1);
+    CHECK_INT(
+        N(c, "select count(*) from sl_job_runs where outcome = 'retried' and attempt = 1 and error = 'not ready'"), 1);
     CHECK_INT(N(c, "select count(*) from effects"), 1);
     int64_t wait = N(c, "select max(started_at) - min(started_at) from sl_job_runs");
     CHECK(wait >= 300000 && wait < 1500000);
 }
-static void a_handler_can_ask_to_run_again_later(void **state) { (void)state; on_all(retry_body); }
+static void a_handler_can_ask_to_run_again_later(void **state)
+{
+    (void)state;
+    on_all(retry_body);
+}
 
 static sl_err sleeps(call *c)
 {
@@ -207,26 +249,41 @@ static sl_err sleeps(call *c)
 static void deadline_body(call *c)
 {
     start_engine(c);
-    jobs_set_kinds(&(struct job_kind){ .kind = "slow", .module = "unit", .deadline_ms = 40, .attempts = 1, .entry = (void *)sleeps }, 1);
+    jobs_set_kinds(
+        &(struct job_kind){
+            .kind = "slow", .module = "unit", .deadline_ms = 40, .attempts = 1, .entry = (void *)sleeps },
+        1);
     enqueue(c, "slow", NULL);
-    CHECK(wait_for(c, 2000, 1, "select count(*) from sl_job_runs where outcome = 'dead' and error = 'the deadline passed (-9)'"));
+    CHECK(wait_for(c, 2000, 1,
+                   "select count(*) from sl_job_runs where outcome = 'dead' and error = 'the deadline passed (-9)'"));
 }
-static void a_kind_has_a_deadline(void **state) { (void)state; on_all(deadline_body); }
+static void a_kind_has_a_deadline(void **state)
+{
+    (void)state;
+    on_all(deadline_body);
+}
 
 static void inflight_body(call *c)
 {
     runs = most_in_flight = in_flight = 0;
     start_engine(c);
     jobs_set_kinds((struct job_kind[]){ { .kind = "two", .module = "unit", .max_inflight = 2, .entry = (void *)sleeps },
-                                        { .kind = "free", .module = "unit", .entry = (void *)does_nothing } }, 2);
-    for (int i = 0; i < 6; i++) CHECK(add_job(c, "two", NULL, NULL, 0) == SL_OK);
+                                        { .kind = "free", .module = "unit", .entry = (void *)does_nothing } },
+                   2);
+    for (int i = 0; i < 6; i++)
+        CHECK(add_job(c, "two", NULL, NULL, 0) == SL_OK);
     CHECK(add_job(c, "free", NULL, NULL, 0) == SL_OK);
     CHECK(store_commit(c) == SL_OK);
-    CHECK(wait_for(c, 120, 1, "select count(*) from sl_job_runs where kind = 'free'")); /* a full kind holds up no other */
+    CHECK(wait_for(c, 120, 1,
+                   "select count(*) from sl_job_runs where kind = 'free'")); /* a full kind holds up no other */
     CHECK(wait_for(c, 3000, 6, "select count(*) from sl_job_runs where kind = 'two' and outcome = 'succeeded'"));
     CHECK_INT(most_in_flight, 2);
 }
-static void a_kind_has_a_limit_of_its_own(void **state) { (void)state; on_all(inflight_body); }
+static void a_kind_has_a_limit_of_its_own(void **state)
+{
+    (void)state;
+    on_all(inflight_body);
+}
 
 /* ---- cancel ---- */
 static void cancel_body(call *c)
@@ -237,7 +294,8 @@ static void cancel_body(call *c)
     CHECK(add_job(c, "slow", "waits", NULL, clock_now() + INT64_C(60000000)) == SL_OK);
     CHECK(add_job(c, "slow", "runs", NULL, 0) == SL_OK);
     CHECK(store_commit(c) == SL_OK);
-    for (int i = 0; i < 200 && !engine.running; i++) call_sleep(c, 5);
+    for (int i = 0; i < 200 && !engine.running; i++)
+        call_sleep(c, 5);
     CHECK(jobs_cancel(c, SL("slow"), SL("waits")) == SL_OK);
     CHECK(jobs_cancel(c, SL("slow"), SL("runs")) == SL_OK);
     CHECK(store_commit(c) == SL_OK);
@@ -247,7 +305,11 @@ static void cancel_body(call *c)
     CHECK_INT(N(c, "select count(*) from effects"), 0);
     CHECK_INT(engine.claimed, 0);
 }
-static void a_cancelled_job_has_no_effect(void **state) { (void)state; on_all(cancel_body); }
+static void a_cancelled_job_has_no_effect(void **state)
+{
+    (void)state;
+    on_all(cancel_body);
+}
 
 /* ---- kinds ---- */
 static void kinds_body(call *c)
@@ -266,7 +328,11 @@ static void kinds_body(call *c)
     one_kind("old", does_nothing, 0, 0);
     CHECK(wait_for(c, 1000, 1, "select count(*) from sl_job_runs where kind = 'old'"));
 }
-static void jobs_of_a_kind_that_left_wait_for_its_return(void **state) { (void)state; on_all(kinds_body); }
+static void jobs_of_a_kind_that_left_wait_for_its_return(void **state)
+{
+    (void)state;
+    on_all(kinds_body);
+}
 
 static sl_err swaps(call *c)
 {
@@ -280,7 +346,30 @@ static void swap_body(call *c)
     enqueue(c, "swaps", NULL);
     CHECK(wait_for(c, 1000, 1, "select count(*) from sl_job_runs where kind = 'swaps' and outcome = 'succeeded'"));
 }
-static void a_run_ends_well_after_its_table_was_swapped(void **state) { (void)state; on_all(swap_body); }
+static void a_run_ends_well_after_its_table_was_swapped(void **state)
+{
+    (void)state;
+    on_all(swap_body);
+}
+
+/* Runs that ended while a claim waited for its answer once made a full claim look like the last one. */
+static void backlog_body(call *c)
+{
+    runs = 0;
+    unit_jobs.poll_ms = 60000;
+    for (int i = 0; i < 1000; i++)
+        CHECK(add_job(c, "many", NULL, NULL, 0) == SL_OK);
+    CHECK(store_commit(c) == SL_OK);
+    start_engine(c);
+    one_kind("many", does_nothing, 0, 0);
+    CHECK(wait_for(c, 20000, 1000, "select count(*) from sl_job_runs where outcome = 'succeeded'"));
+    CHECK_INT(runs, 1000);
+}
+static void a_backlog_does_not_wait_for_the_poll(void **state)
+{
+    (void)state;
+    on_all(backlog_body);
+}
 
 /* ---- large payloads, old rows ---- */
 static void payload_body(call *c)
@@ -301,17 +390,25 @@ static void payload_body(call *c)
     CHECK(wait_for(c, 8000, JOBS, "select count(*) from sl_job_runs where outcome = 'succeeded'"));
     CHECK_INT(runs, JOBS);
 }
-static void payloads_larger_than_a_result_are_claimed_in_parts(void **state) { (void)state; on_all(payload_body); }
+static void payloads_larger_than_a_result_are_claimed_in_parts(void **state)
+{
+    (void)state;
+    on_all(payload_body);
+}
 
 static void sweep_body(call *c)
 {
     int64_t old = clock_now() - INT64_C(8) * 86400 * 1000000, older = clock_now() - INT64_C(31) * 86400 * 1000000;
     for (int i = 0; i < 2; i++)
-        DO(c, "insert into sl_job_runs (job_id, kind, attempt, started_at, finished_at, outcome, replica) values "
-              "('j', 'k', 1, 1, $1, 'succeeded', 'r')", i ? clock_now() : old);
+        DO(c,
+           "insert into sl_job_runs (job_id, kind, attempt, started_at, finished_at, outcome, replica) values "
+           "('j', 'k', 1, 1, $1, 'succeeded', 'r')",
+           i ? clock_now() : old);
     for (int i = 0; i < 2; i++)
-        DO(c, "insert into sl_jobs (id, kind, state, run_at, attempts, max_attempts, created_at, updated_at) values "
-              "($2, 'k', 'dead', 1, 1, 1, 1, $1)", i ? older : old, i ? "a" : "b");
+        DO(c,
+           "insert into sl_jobs (id, kind, state, run_at, attempts, max_attempts, created_at, updated_at) values "
+           "($2, 'k', 'dead', 1, 1, 1, 1, $1)",
+           i ? older : old, i ? "a" : "b");
     start_engine(c);
     sweep_tick(c, NULL);
     CHECK_INT(N(c, "select count(*) from sl_job_runs"), 1);
@@ -320,18 +417,30 @@ static void sweep_body(call *c)
     CHECK_INT(jobs_stats().dead_now, 1);
     CHECK_INT(jobs_stats().waiting_now, 0);
 }
-static void old_history_and_dead_letters_are_swept(void **state) { (void)state; on_all(sweep_body); }
+static void old_history_and_dead_letters_are_swept(void **state)
+{
+    (void)state;
+    on_all(sweep_body);
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_handler_sees_its_job), cmocka_unit_test(a_key_is_unique_while_its_job_waits_or_runs),
-        cmocka_unit_test(malformed_jobs_are_refused), cmocka_unit_test(a_job_runs_when_it_is_due),
-        cmocka_unit_test(a_failing_job_is_tried_again_and_then_dead), cmocka_unit_test(a_handler_can_give_up_at_once),
-        cmocka_unit_test(a_handler_can_ask_to_run_again_later), cmocka_unit_test(a_kind_has_a_deadline),
-        cmocka_unit_test(a_kind_has_a_limit_of_its_own), cmocka_unit_test(a_cancelled_job_has_no_effect),
-        cmocka_unit_test(jobs_of_a_kind_that_left_wait_for_its_return), cmocka_unit_test(a_run_ends_well_after_its_table_was_swapped),
-        cmocka_unit_test(payloads_larger_than_a_result_are_claimed_in_parts), cmocka_unit_test(old_history_and_dead_letters_are_swept),
+        cmocka_unit_test(a_handler_sees_its_job),
+        cmocka_unit_test(a_key_is_unique_while_its_job_waits_or_runs),
+        cmocka_unit_test(malformed_jobs_are_refused),
+        cmocka_unit_test(a_job_runs_when_it_is_due),
+        cmocka_unit_test(a_failing_job_is_tried_again_and_then_dead),
+        cmocka_unit_test(a_handler_can_give_up_at_once),
+        cmocka_unit_test(a_handler_can_ask_to_run_again_later),
+        cmocka_unit_test(a_kind_has_a_deadline),
+        cmocka_unit_test(a_kind_has_a_limit_of_its_own),
+        cmocka_unit_test(a_cancelled_job_has_no_effect),
+        cmocka_unit_test(jobs_of_a_kind_that_left_wait_for_its_return),
+        cmocka_unit_test(a_run_ends_well_after_its_table_was_swapped),
+        cmocka_unit_test(payloads_larger_than_a_result_are_claimed_in_parts),
+        cmocka_unit_test(old_history_and_dead_letters_are_swept),
+        cmocka_unit_test(a_backlog_does_not_wait_for_the_poll),
     };
     return cmocka_run_group_tests(tests, unit_setup, unit_teardown);
 }

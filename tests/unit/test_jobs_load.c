@@ -1,4 +1,4 @@
-/* test_jobs_load.c - many small jobs: all run exactly once; says how many a second (for the reader, nothing depends on it). */
+/* test_jobs_load.c - many small jobs all run exactly once; says how many a second, on which nothing depends. */
 #include "jobs_unit.h"
 
 static int runs, load = 5000;
@@ -11,7 +11,8 @@ static sl_err does_nothing(call *c)
 static sl_err writes(call *c)
 {
     runs++;
-    return store_query(c, NULL, SL("insert into effects (what) values ($1)"), SL_ARRAY(seen(c, SL_IN_FACT, "job_id")), 1);
+    return store_query(c, NULL, SL("insert into effects (what) values ($1)"), SL_ARRAY(seen(c, SL_IN_FACT, "job_id")),
+                       1);
 }
 
 static double per_second(int n, int64_t since) { return n * 1e9 / (double)(clock_monotonic() - since); }
@@ -34,7 +35,8 @@ static void run_all(call *c, const char *what, job_handler *h, int n)
     print_message("%-8s %-22s %8.0f enqueued/s", store_engine_name(), what, per_second(n, start));
     start = clock_monotonic();
     one_kind("load", h, 0, 0);
-    while ((runs < n || engine.claimed) && clock_monotonic() - start < INT64_C(40000000000)) call_sleep(c, 2);
+    while ((runs < n || engine.claimed) && clock_monotonic() - start < INT64_C(40000000000))
+        call_sleep(c, 2);
     print_message(" %8.0f run/s\n", per_second(n, start));
     jobs_set_kinds(NULL, 0);
     CHECK_INT(runs, n);

@@ -10,10 +10,7 @@ static sl_err does_nothing(call *c)
     runs++;
     return SL_OK;
 }
-static sl_err waits_long(call *c)
-{
-    return call_sleep(c, 60000);
-}
+static sl_err waits_long(call *c) { return call_sleep(c, 60000); }
 
 /* ---- schedules ---- */
 static char last_tick_seen[32];
@@ -26,13 +23,16 @@ static sl_err ticked(call *c)
 }
 static void schedule(const char *text)
 {
-    jobs_set_kinds(&(struct job_kind){ .kind = "schedule:unit/beat", .module = "unit", .schedule = text, .entry = (void *)ticked }, 1);
+    jobs_set_kinds(
+        &(struct job_kind){ .kind = "schedule:unit/beat", .module = "unit", .schedule = text, .entry = (void *)ticked },
+        1);
 }
 static void missed_body(call *c)
 {
     runs = 0;
     int64_t now = clock_now(), tick = schedule_next(SL("@every 1h"), now - INT64_C(3600000000));
-    DO(c, "insert into sl_schedules (name, last_tick) values ('schedule:unit/beat', $1)", now - INT64_C(50) * 3600000000);
+    DO(c, "insert into sl_schedules (name, last_tick) values ('schedule:unit/beat', $1)",
+       now - INT64_C(50) * 3600000000);
     start_engine(c);
     schedule("@every 1h");
     CHECK(wait_for(c, 2000, 1, "select count(*) from sl_job_runs where outcome = 'succeeded'"));
@@ -41,7 +41,11 @@ static void missed_body(call *c)
     CHECK_INT(strtoll(last_tick_seen, NULL, 10), tick);
     CHECK_INT(N(c, "select last_tick from sl_schedules"), tick);
 }
-static void missed_ticks_are_made_up_for_once(void **state) { (void)state; on_all(missed_body); }
+static void missed_ticks_are_made_up_for_once(void **state)
+{
+    (void)state;
+    on_all(missed_body);
+}
 
 static void fresh_body(call *c)
 {
@@ -58,14 +62,19 @@ static void fresh_body(call *c)
     CHECK(wait_for(c, 2500, 2, "select count(*) from sl_job_runs where outcome = 'succeeded'"));
     CHECK_INT(strtoll(last_tick_seen, NULL, 10) % 1000000, 0);
 }
-static void a_new_schedule_starts_with_its_next_tick(void **state) { (void)state; on_all(fresh_body); }
+static void a_new_schedule_starts_with_its_next_tick(void **state)
+{
+    (void)state;
+    on_all(fresh_body);
+}
 
 /* ---- replicas as processes: a file or a server between them ---- */
 static void (*replica_job)(call *c);
 static void replica_main(call *c)
 {
     open_store(c, false);
-    unit_jobs = (struct jobs_config){ .concurrency = 4, .lease_ms = 900, .poll_ms = 100, .attempts = 5, .backoff_ms = 20 };
+    unit_jobs =
+        (struct jobs_config){ .concurrency = 4, .lease_ms = 900, .poll_ms = 100, .attempts = 5, .backoff_ms = 20 };
     start_engine(c);
     replica_job(c);
 }
@@ -89,7 +98,11 @@ static void beat_for_a_while(call *c)
     jobs_drain(c);
     store_close(c);
 }
-static void hang_for_ever(call *c) { one_kind("long", waits_long, 5, 20); (void)c; }
+static void hang_for_ever(call *c)
+{
+    one_kind("long", waits_long, 5, 20);
+    (void)c;
+}
 
 static int64_t in_parent;
 static void count_beats(call *c)
@@ -139,7 +152,8 @@ static void once_per_tick(const char *dsn)
 static int64_t killed_at;
 static void takes_over(call *c)
 {
-    unit_jobs = (struct jobs_config){ .concurrency = 4, .lease_ms = 900, .poll_ms = 100, .attempts = 5, .backoff_ms = 20 };
+    unit_jobs =
+        (struct jobs_config){ .concurrency = 4, .lease_ms = 900, .poll_ms = 100, .attempts = 5, .backoff_ms = 20 };
     runs = 0;
     start_engine(c);
     one_kind("long", does_nothing, 5, 20);
@@ -151,7 +165,8 @@ static void takes_over(call *c)
 }
 static void four_jobs(call *c)
 {
-    for (int i = 0; i < 4; i++) enqueue(c, "long", NULL);
+    for (int i = 0; i < 4; i++)
+        enqueue(c, "long", NULL);
 }
 static pid_t victim;
 static void wait_until_running(call *c)
@@ -183,14 +198,24 @@ static void on_shared(void (*test)(const char *dsn))
     if (unit_pg[0]) test(unit_pg);
     assert_int_equal(unit_failures, 0);
 }
-static void each_tick_runs_once_with_two_replicas(void **state) { (void)state; on_shared(once_per_tick); }
-static void jobs_of_a_killed_process_move_to_another(void **state) { (void)state; on_shared(taken_over); }
+static void each_tick_runs_once_with_two_replicas(void **state)
+{
+    (void)state;
+    on_shared(once_per_tick);
+}
+static void jobs_of_a_killed_process_move_to_another(void **state)
+{
+    (void)state;
+    on_shared(taken_over);
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(missed_ticks_are_made_up_for_once), cmocka_unit_test(a_new_schedule_starts_with_its_next_tick),
-        cmocka_unit_test(each_tick_runs_once_with_two_replicas), cmocka_unit_test(jobs_of_a_killed_process_move_to_another),
+        cmocka_unit_test(missed_ticks_are_made_up_for_once),
+        cmocka_unit_test(a_new_schedule_starts_with_its_next_tick),
+        cmocka_unit_test(each_tick_runs_once_with_two_replicas),
+        cmocka_unit_test(jobs_of_a_killed_process_move_to_another),
     };
     return cmocka_run_group_tests(tests, unit_setup, unit_teardown);
 }

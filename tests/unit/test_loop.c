@@ -3,13 +3,22 @@
 #include "unit.h"
 #include <unistd.h>
 
-static struct { int runs; sl_err result; call *c; bool abandoned; char slow[64]; int slow_over; } seen;
+static struct {
+    int runs;
+    sl_err result;
+    call *c;
+    bool abandoned;
+    char slow[64];
+    int slow_over;
+} seen;
 
 static void on_slow(const char *module, const char *name, uint64_t held_ms, bool over)
 {
     (void)module, (void)held_ms;
-    if (over) seen.slow_over++;
-    else snprintf(seen.slow, sizeof seen.slow, "%s", name);
+    if (over)
+        seen.slow_over++;
+    else
+        snprintf(seen.slow, sizeof seen.slow, "%s", name);
 }
 
 static int setup(void **state)
@@ -40,7 +49,8 @@ enum { SLEEPERS = 10000 };
 static void sleeping_calls_all_wake(void **state)
 {
     (void)state;
-    for (int i = 0; i < SLEEPERS; i++) assert_true(call_start(0, 0, NULL, NULL, sleeper));
+    for (int i = 0; i < SLEEPERS; i++)
+        assert_true(call_start(0, 0, NULL, NULL, sleeper));
     assert_int_equal(call_count(), SLEEPERS);
     loop_run();
     assert_int_equal(seen.runs, SLEEPERS);
@@ -101,6 +111,25 @@ static void wake_from_another_call_runs_later(void **state)
     assert_true(call_start(0, 0, NULL, NULL, waker));
     assert_int_equal(seen.runs, 1);
     assert_int_equal(seen.result, 7);
+}
+
+static void cancel_then_wake(call *c)
+{
+    (void)c;
+    call_cancel(seen.c);
+    call_wake(seen.c, SL_OK); /* late: the wait has ended, its outcome must stand */
+}
+static void a_late_wake_does_not_change_how_a_wait_ended(void **state)
+{
+    (void)state;
+    assert_true(call_start(0, 0, NULL, NULL, waiter));
+    assert_true(call_start(0, 0, NULL, NULL, cancel_then_wake));
+    assert_int_equal(seen.runs, 1);
+    assert_int_equal(seen.result, SL_ECANCEL);
+    assert_true(call_start(0, 0, NULL, NULL, waiter)); /* the recycled call must not think that it was woken */
+    assert_int_equal(seen.runs, 1);
+    call_wake(seen.c, 5);
+    assert_int_equal(seen.result, 5);
 }
 
 static void work(void *arg)
@@ -189,6 +218,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cancel_ends_a_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(wake_before_wait_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(wake_from_another_call_runs_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_late_wake_does_not_change_how_a_wait_ended, setup, teardown),
         cmocka_unit_test_setup_teardown(offload_returns_when_done_even_past_the_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(watchdog_names_the_hog, setup, teardown),
         cmocka_unit_test_setup_teardown(tickers_tick_and_stop, setup, teardown),

@@ -1,4 +1,5 @@
-/* test_postgres.c - the PostgreSQL engine on a real server: values, errors, transactions, deferred writes, deadlines, the pool. */
+/* test_postgres.c - the PostgreSQL engine on a real server: values, errors, transactions, deferred writes, deadlines,
+ * the pool. */
 #include "postgres_fixture.h"
 #include <math.h>
 
@@ -11,8 +12,9 @@ static void check_round_trip(call *c)
     static const char bytes[] = { 0, 1, '\\', (char)255, 0 };
     const sl_rows *r;
     CHECK_ERR(query(c, NULL, "create table kinds (i bigint, r double precision, t text, b bytea, n text)"), SL_OK);
-    CHECK_ERR(query(c, &r, "insert into kinds values ($1, $2, $3, $4, $5) returning *", I(INT64_MIN), R(0.1), T("h\xc3\xa4'\\"),
-                    B(bytes, 5), N), SL_OK);
+    CHECK_ERR(query(c, &r, "insert into kinds values ($1, $2, $3, $4, $5) returning *", I(INT64_MIN), R(0.1),
+                    T("h\xc3\xa4'\\"), B(bytes, 5), N),
+              SL_OK);
     CHECK(r && r->rows == 1 && r->cols == 5 && r->changed == 1);
     CHECK_ERR(store_commit(c), SL_OK);
     CHECK_ERR(query(c, &r, "select * from kinds where i = $1", I(INT64_MIN)), SL_OK);
@@ -31,13 +33,19 @@ static void check_round_trip(call *c)
 static void check_server_types(call *c)
 {
     const sl_rows *r;
-    CHECK_ERR(query(c, &r, "select true, 7::smallint, 8::int, sum(x::bigint), count(*), 1.50::numeric, 1e30::numeric, 2.00::numeric, "
-                           "1.5::real, 'infinity'::float8, '{\"a\": 1}'::jsonb, ''::bytea, ''::text "
-                           "from generate_series(1, 3) x"), SL_OK);
+    CHECK_ERR(
+        query(
+            c, &r,
+            "select true, 7::smallint, 8::int, sum(x::bigint), count(*), 1.50::numeric, 1e30::numeric, 2.00::numeric, "
+            "1.5::real, 'infinity'::float8, '{\"a\": 1}'::jsonb, ''::bytea, ''::text "
+            "from generate_series(1, 3) x"),
+        SL_OK);
     const sl_value *v = r->cells;
-    CHECK(v[0].type == SL_INT && v[0].i == 1 && v[1].type == SL_INT && v[1].i == 7 && v[2].type == SL_INT && v[2].i == 8);
+    CHECK(v[0].type == SL_INT && v[0].i == 1 && v[1].type == SL_INT && v[1].i == 7 && v[2].type == SL_INT &&
+          v[2].i == 8);
     CHECK(v[3].type == SL_INT && v[3].i == 6 && v[4].type == SL_INT && v[4].i == 3);
-    CHECK(v[5].type == SL_REAL && v[5].d == 1.5 && v[6].type == SL_REAL && v[6].d == 1e30 && v[7].type == SL_INT && v[7].i == 2);
+    CHECK(v[5].type == SL_REAL && v[5].d == 1.5 && v[6].type == SL_REAL && v[6].d == 1e30 && v[7].type == SL_INT &&
+          v[7].i == 2);
     CHECK(v[8].type == SL_REAL && v[8].d == 1.5 && v[9].type == SL_REAL && isinf(v[9].d));
     CHECK(text_is(v[10], "{\"a\": 1}"));
     CHECK(v[11].type == SL_BLOB && v[11].s.n == 0 && v[12].type == SL_TEXT && v[12].s.p && v[12].s.n == 0);
@@ -64,7 +72,11 @@ static void values(call *c)
         store_close(c);
     }
 }
-static void values_go_there_and_back(void **state) { (void)state; on_loop(values); }
+static void values_go_there_and_back(void **state)
+{
+    (void)state;
+    on_loop(values);
+}
 
 static void limits(call *c)
 {
@@ -80,7 +92,11 @@ static void limits(call *c)
     CHECK_ERR(query(c, &r, "select repeat('x', 1000000)"), SL_OK);
     store_close(c);
 }
-static void results_are_limited_while_they_come(void **state) { (void)state; on_loop(limits); }
+static void results_are_limited_while_they_come(void **state)
+{
+    (void)state;
+    on_loop(limits);
+}
 
 /* ---- errors ---- */
 
@@ -99,8 +115,10 @@ static void errors(call *c)
     CHECK_ERR(open_store(c, direct(), 2), SL_OK);
     make_table(c);
     CHECK_ERR(query(c, NULL, "drop table if exists parts"), SL_OK);
-    CHECK_ERR(query(c, NULL, "create table parts (id bigint primary key references things(id) on delete cascade, "
-                             "n bigint not null check (n > 0), late bigint unique deferrable initially deferred)"), SL_OK);
+    CHECK_ERR(query(c, NULL,
+                    "create table parts (id bigint primary key references things(id) on delete cascade, "
+                    "n bigint not null check (n > 0), late bigint unique deferrable initially deferred)"),
+              SL_OK);
     CHECK_ERR(query(c, NULL, "insert into things values (1, 'a')"), SL_OK);
     CHECK_ERR(store_commit(c), SL_OK);
     one_error(c, "insert into things values (1, 'b')", SL_ECONFLICT, "23505");
@@ -121,7 +139,11 @@ static void errors(call *c)
     CHECK_ERR((int)number(c, "select count(*) from things"), 1);
     store_close(c);
 }
-static void errors_have_their_codes(void **state) { (void)state; on_loop(errors); }
+static void errors_have_their_codes(void **state)
+{
+    (void)state;
+    on_loop(errors);
+}
 
 static void bad_dsn(call *c)
 {
@@ -141,7 +163,11 @@ static void bad_dsn(call *c)
     CHECK_ERR(open_store(c, dsn, 1), SL_OK);
     store_close(c);
 }
-static void a_bad_dsn_is_named(void **state) { (void)state; on_loop(bad_dsn); }
+static void a_bad_dsn_is_named(void **state)
+{
+    (void)state;
+    on_loop(bad_dsn);
+}
 
 /* ---- transactions ---- */
 
@@ -172,13 +198,18 @@ static void transactions(call *c)
     CHECK_ERR((int)number(c, "select count(*) from pg_stat_activity where state like 'idle in%'"), 0);
     store_close(c);
 }
-static void a_call_commits_or_rolls_back(void **state) { (void)state; on_loop(transactions); }
+static void a_call_commits_or_rolls_back(void **state)
+{
+    (void)state;
+    on_loop(transactions);
+}
 
 static void deferred_body(call *c)
 {
     make_table(c);
     /* No transaction is open: all in one. */
-    for (int i = 1; i <= 5; i++) CHECK_ERR(defer(c, 1, "insert into things values ($1, $2)", I(i), T("x")), SL_OK);
+    for (int i = 1; i <= 5; i++)
+        CHECK_ERR(defer(c, 1, "insert into things values ($1, $2)", I(i), T("x")), SL_OK);
     CHECK_ERR(store_commit(c), SL_OK);
     CHECK_ERR((int)number(c, "select count(*) from things"), 5);
     /* With one open, counted and not, with and without RETURNING. */
@@ -202,10 +233,12 @@ static void deferred_body(call *c)
     /* Its own errors keep their codes, and a text that cannot be wrapped is counted all the same. */
     CHECK_ERR(defer(c, 1, "insert into things values ($1::text::bigint, 'x')", T("ten")), SL_OK);
     CHECK_ERR(store_commit(c), SL_EINVAL);
-    CHECK_ERR(defer(c, 1, "with gone as (select 10 as id) delete from things using gone where things.id = gone.id"), SL_OK);
+    CHECK_ERR(defer(c, 1, "with gone as (select 10 as id) delete from things using gone where things.id = gone.id"),
+              SL_OK);
     CHECK_ERR(store_commit(c), SL_OK);
     CHECK_ERR(defer(c, 0, "insert into things values (13, 'x')"), SL_OK);
-    CHECK_ERR(defer(c, 1, "with gone as (select 10 as id) delete from things using gone where things.id = gone.id"), SL_OK);
+    CHECK_ERR(defer(c, 1, "with gone as (select 10 as id) delete from things using gone where things.id = gone.id"),
+              SL_OK);
     CHECK_ERR(store_commit(c), SL_ECONFLICT);
     CHECK_ERR((int)number(c, "select count(*) from things"), 0);
 }
@@ -216,12 +249,17 @@ static void deferred(call *c)
     store_close(c);
     CHECK_ERR(open_store(c, cluster_dsn, 2), SL_OK);
     deferred_body(c);
-    for (int i = 0; i < 10000; i++) CHECK_ERR(defer(c, 1, "insert into things values ($1, $2)", I(i), T("x")), SL_OK);
+    for (int i = 0; i < 10000; i++)
+        CHECK_ERR(defer(c, 1, "insert into things values ($1, $2)", I(i), T("x")), SL_OK);
     CHECK_ERR(store_commit(c), SL_OK);
     CHECK_ERR((int)number(c, "select count(*) from things"), 10000);
     store_close(c);
 }
-static void deferred_writes_are_counted(void **state) { (void)state; on_loop(deferred); }
+static void deferred_writes_are_counted(void **state)
+{
+    (void)state;
+    on_loop(deferred);
+}
 
 /* ---- many calls ---- */
 
@@ -245,7 +283,8 @@ static void many(call *c)
     for (int i = 0; i < 2; i++) {
         CHECK_ERR(open_store(c, dsns[i], 3), SL_OK);
         make_table(c);
-        for (int n = 0; n < 50; n++) spawn(insert_some, 20000);
+        for (int n = 0; n < 50; n++)
+            spawn(insert_some, 20000);
         join(c);
         CHECK_ERR((int)number(c, "select count(*) from things"), 500);
         struct store_stats s = store_stats();
@@ -253,13 +292,18 @@ static void many(call *c)
         store_close(c);
     }
 }
-static void many_calls_share_a_small_pool(void **state) { (void)state; on_loop(many); }
+static void many_calls_share_a_small_pool(void **state)
+{
+    (void)state;
+    on_loop(many);
+}
 
 static void count_under_lock(call *c)
 {
     CHECK_ERR(store_lock(c, SL("counter")), SL_OK);
     int64_t n = number(c, "select max(id) from things");
-    CHECK_ERR(query(c, NULL, "insert into things values ($1, 'x')", I(n + 1)), SL_OK); /* twice the same without the lock */
+    CHECK_ERR(query(c, NULL, "insert into things values ($1, 'x')", I(n + 1)),
+              SL_OK); /* twice the same without the lock */
     CHECK_ERR(store_commit(c), SL_OK);
 }
 static void locks(call *c)
@@ -268,12 +312,17 @@ static void locks(call *c)
     make_table(c);
     CHECK_ERR(query(c, NULL, "insert into things values (0, 'x')"), SL_OK);
     CHECK_ERR(store_commit(c), SL_OK);
-    for (int n = 0; n < 30; n++) spawn(count_under_lock, 20000);
+    for (int n = 0; n < 30; n++)
+        spawn(count_under_lock, 20000);
     join(c);
     CHECK_ERR((int)number(c, "select max(id) from things"), 30);
     store_close(c);
 }
-static void a_lock_has_one_holder(void **state) { (void)state; on_loop(locks); }
+static void a_lock_has_one_holder(void **state)
+{
+    (void)state;
+    on_loop(locks);
+}
 
 static void lock_both(call *c)
 {
@@ -282,7 +331,8 @@ static void lock_both(call *c)
     call_sleep(c, 50);
     sl_err e = query(c, NULL, "update things set name = name where id = $1", I(1 - me));
     if (!e) e = store_commit(c);
-    if (!e) world.seen[1]++;
+    if (!e)
+        world.seen[1]++;
     else {
         CHECK_ERR(e, SL_EUNAVAIL);
         CHECK(store_may_retry(c));
@@ -305,14 +355,15 @@ static void deadlock(call *c)
     store_rollback(c);
     store_close(c);
 }
-static void a_deadlock_may_be_run_again(void **state) { (void)state; on_loop(deadlock); }
+static void a_deadlock_may_be_run_again(void **state)
+{
+    (void)state;
+    on_loop(deadlock);
+}
 
 /* ---- deadlines and cancellation ---- */
 
-static void slow_read(call *c)
-{
-    CHECK_ERR(query(c, NULL, "select pg_sleep(30)"), world.seen[0]);
-}
+static void slow_read(call *c) { CHECK_ERR(query(c, NULL, "select pg_sleep(30)"), world.seen[0]); }
 static void slow_write(call *c)
 {
     CHECK_ERR(query(c, NULL, "insert into things select 1, pg_sleep(30)::text"), world.seen[0]);
@@ -339,10 +390,13 @@ static void check_calm(call *c, uint64_t start)
 {
     CHECK(uv_hrtime() - start < 4000000000u);
     /* The server has stopped as well, and the connections are in use again. */
-    for (int i = 0; i < 100 && store_stats().active; i++) call_sleep(c, 10);
+    for (int i = 0; i < 100 && store_stats().active; i++)
+        call_sleep(c, 10);
     CHECK_ERR(store_stats().active, 0);
-    CHECK_ERR((int)number(c, "select count(*) from pg_stat_activity where query like '%pg_sl' || 'eep%' and state = 'active' "
-                             "and pid <> pg_backend_pid()"), 0);
+    CHECK_ERR(
+        (int)number(c, "select count(*) from pg_stat_activity where query like '%pg_sl' || 'eep%' and state = 'active' "
+                       "and pid <> pg_backend_pid()"),
+        0);
     CHECK_ERR((int)number(c, "select count(*) from things"), 0);
 }
 static void deadlines(call *c)
@@ -368,7 +422,11 @@ static void deadlines(call *c)
     }
     store_close(c);
 }
-static void a_deadline_ends_a_running_statement(void **state) { (void)state; on_loop(deadlines); }
+static void a_deadline_ends_a_running_statement(void **state)
+{
+    (void)state;
+    on_loop(deadlines);
+}
 
 static void waits_in_vain(call *c) { CHECK_ERR(query(c, NULL, "select 1"), SL_ETIME); }
 static void in_the_queue(call *c)
@@ -376,13 +434,18 @@ static void in_the_queue(call *c)
     CHECK_ERR(open_store(c, cluster_dsn, 1), SL_OK);
     make_table(c);
     CHECK_ERR(query(c, NULL, "insert into things values (1, 'x')"), SL_OK); /* holds the only connection */
-    for (int i = 0; i < 5; i++) spawn(waits_in_vain, 100);
+    for (int i = 0; i < 5; i++)
+        spawn(waits_in_vain, 100);
     join(c);
     CHECK_ERR(store_commit(c), SL_OK);
     quick_read(c);
     store_close(c);
 }
-static void a_deadline_ends_the_wait_for_a_connection(void **state) { (void)state; on_loop(in_the_queue); }
+static void a_deadline_ends_the_wait_for_a_connection(void **state)
+{
+    (void)state;
+    on_loop(in_the_queue);
+}
 
 /* A read that was sent behind a slow one is not hurt when that one is cancelled. */
 static void pipelined(call *c)
@@ -392,12 +455,17 @@ static void pipelined(call *c)
     for (int round = 0; round < 20; round++) {
         world.seen[0] = SL_ETIME;
         spawn(slow_read, 20);
-        for (int i = 0; i < 10; i++) spawn(quick_read, 20000);
+        for (int i = 0; i < 10; i++)
+            spawn(quick_read, 20000);
         join(c);
     }
     store_close(c);
 }
-static void a_cancelled_read_does_not_hurt_its_neighbours(void **state) { (void)state; on_loop(pipelined); }
+static void a_cancelled_read_does_not_hurt_its_neighbours(void **state)
+{
+    (void)state;
+    on_loop(pipelined);
+}
 
 int main(void)
 {

@@ -1,4 +1,5 @@
-/* test_postgres_fault.c - the PostgreSQL engine when connections die, the server goes and comes, or a pooler stands between. */
+/* test_postgres_fault.c - the PostgreSQL engine when connections die, the server goes and comes, or a pooler stands
+ * between. */
 #include "postgres_fixture.h"
 #include <libpq-fe.h>
 
@@ -78,7 +79,8 @@ static void killed(call *c)
             call_sleep(c, (uint32_t)wait);
             CHECK_ERR(store_commit(c), SL_EUNAVAIL);
             /* Seen: nothing was sent, so it may run again. Not seen: the commit was sent. */
-            CHECK(store_may_retry(c) == !strstr(store_error(c), "outcome is not known") && (store_may_retry(c) || !wait));
+            CHECK(store_may_retry(c) == !strstr(store_error(c), "outcome is not known") &&
+                  (store_may_retry(c) || !wait));
             store_rollback(c);
         }
         spawn(slow_commit, 20000);
@@ -89,26 +91,38 @@ static void killed(call *c)
         store_close(c);
     }
 }
-static void a_killed_connection_loses_nothing_that_was_committed(void **state) { (void)state; on_loop(killed); }
+static void a_killed_connection_loses_nothing_that_was_committed(void **state)
+{
+    (void)state;
+    on_loop(killed);
+}
 
 /* ---- the server goes and comes ---- */
 
 enum { ACKED_MAX = 100000 };
-static struct { bool stop, acked[ACKED_MAX]; int next, ok, unavailable; uint64_t longest; } load;
+static struct {
+    bool stop, acked[ACKED_MAX];
+    int next, ok, unavailable;
+    uint64_t longest;
+} load;
 
 static void one_load(call *c)
 {
     int id = load.next++;
     uint64_t start = uv_hrtime();
     sl_err e = query(c, NULL, "insert into things values ($1, 'x')", I(id));
-    if (!e) e = store_commit(c);
-    else store_rollback(c);
+    if (!e)
+        e = store_commit(c);
+    else
+        store_rollback(c);
     uint64_t took = (uv_hrtime() - start) / 1000000;
     if (took > load.longest) load.longest = took;
     if (!e) load.acked[id] = true;
     if (e != SL_OK) CHECK_ERR(e, SL_EUNAVAIL);
-    if (e == SL_OK) load.ok++;
-    else load.unavailable++;
+    if (e == SL_OK)
+        load.ok++;
+    else
+        load.unavailable++;
     const sl_rows *r;
     e = query(c, &r, "select count(*) from things where id = $1", I(id));
     if (e != SL_OK) CHECK_ERR(e, SL_EUNAVAIL);
@@ -124,9 +138,21 @@ static void loading(call *c)
     }
 }
 
-static void stop_fast(void *arg) { (void)arg; cluster(NULL, 0, "stop", "fast"); }
-static void stop_hard(void *arg) { (void)arg; cluster(NULL, 0, "stop", "immediate"); }
-static void start_again(void *arg) { (void)arg; cluster_start(); }
+static void stop_fast(void *arg)
+{
+    (void)arg;
+    cluster(NULL, 0, "stop", "fast");
+}
+static void stop_hard(void *arg)
+{
+    (void)arg;
+    cluster(NULL, 0, "stop", "immediate");
+}
+static void start_again(void *arg)
+{
+    (void)arg;
+    cluster_start();
+}
 
 static void check_acked(call *c)
 {
@@ -146,7 +172,8 @@ static void goes_and_comes(call *c)
         memset(&load, 0, sizeof load);
         CHECK_ERR(open_store(c, round ? cluster_dsn : direct(), 8), SL_OK);
         make_table(c);
-        for (int i = 0; i < 20; i++) spawn(loading, 0);
+        for (int i = 0; i < 20; i++)
+            spawn(loading, 0);
         call_sleep(c, 400);
         call_offload(c, round ? stop_hard : stop_fast, NULL);
         int before = load.ok;
@@ -166,14 +193,19 @@ static void goes_and_comes(call *c)
         store_close(c);
     }
 }
-static void a_server_that_stops_and_starts_under_load(void **state) { (void)state; on_loop(goes_and_comes); }
+static void a_server_that_stops_and_starts_under_load(void **state)
+{
+    (void)state;
+    on_loop(goes_and_comes);
+}
 
 /* ---- a server that is there and does not answer ---- */
 
 static void freeze(const char *signal_name)
 {
     char command[256];
-    snprintf(command, sizeof command, "p=$(head -1 %s/data/postmaster.pid); kill -%s $p $(pgrep -P $p)", cluster_dir, signal_name);
+    snprintf(command, sizeof command, "p=$(head -1 %s/data/postmaster.pid); kill -%s $p $(pgrep -P $p)", cluster_dir,
+             signal_name);
     CHECK(system(command) == 0);
 }
 static void read_in_vain(call *c) { CHECK_ERR(query(c, NULL, "select 1"), world.seen[0]); }
@@ -185,7 +217,8 @@ static void frozen(call *c)
     freeze("STOP");
     uint64_t start = uv_hrtime();
     world.seen[0] = SL_ETIME;
-    for (int i = 0; i < 4; i++) spawn(read_in_vain, 300), spawn(write_in_vain, 300);
+    for (int i = 0; i < 4; i++)
+        spawn(read_in_vain, 300), spawn(write_in_vain, 300);
     join(c);
     CHECK(uv_hrtime() - start < 1000000000);
     call_sleep(c, 6000); /* the statements did not stop; the connections are given up, and new ones are not to be had */
@@ -199,7 +232,11 @@ static void frozen(call *c)
     CHECK_ERR((int)number(c, "select count(*) from things"), 0);
     store_close(c);
 }
-static void a_frozen_server_holds_nobody(void **state) { (void)state; on_loop(frozen); }
+static void a_frozen_server_holds_nobody(void **state)
+{
+    (void)state;
+    on_loop(frozen);
+}
 
 /* ---- fail-over ---- */
 
@@ -213,25 +250,35 @@ static void read_only(call *c)
     CHECK_ERR(query(c, NULL, "insert into things values (1, 'x')"), SL_EUNAVAIL);
     CHECK(strstr(store_error(c), "25006"));
     store_rollback(c);
-    aside("alter database postgres reset default_transaction_read_only"); /* sessions keep the old value: only new ones can write */
+    aside("alter database postgres reset default_transaction_read_only"); /* sessions keep the old value: only new ones
+                                                                             can write */
     CHECK_ERR(query(c, NULL, "insert into things values (1, 'x')"), SL_OK);
     CHECK_ERR(store_commit(c), SL_OK);
     store_close(c);
 }
-static void a_server_that_became_read_only_is_left(void **state) { (void)state; on_loop(read_only); }
+static void a_server_that_became_read_only_is_left(void **state)
+{
+    (void)state;
+    on_loop(read_only);
+}
 
 static void changed_table(call *c)
 {
     const sl_rows *r;
     CHECK_ERR(open_store(c, direct(), 1), SL_OK);
     make_table(c);
-    for (int i = 0; i < 2; i++) CHECK_ERR(query(c, &r, "select * from things"), SL_OK);
+    for (int i = 0; i < 2; i++)
+        CHECK_ERR(query(c, &r, "select * from things"), SL_OK);
     aside("alter table things add column more text");
     CHECK_ERR(query(c, &r, "select * from things"), SL_OK);
     CHECK(r && r->cols == 3);
     store_close(c);
 }
-static void a_prepared_statement_survives_a_migration(void **state) { (void)state; on_loop(changed_table); }
+static void a_prepared_statement_survives_a_migration(void **state)
+{
+    (void)state;
+    on_loop(changed_table);
+}
 
 /* ---- PgBouncer in transaction mode ---- */
 
@@ -242,29 +289,38 @@ static void work(call *c)
         CHECK_ERR(query(c, NULL, "insert into things values ($1, $2)", I(id), T("x")), SL_OK);
         if (i % 3 == 0) CHECK_ERR(store_lock(c, SL("a lock")), SL_OK);
         CHECK_ERR(defer(c, 1, "update things set name = 'y' where id = $1", I(id)), SL_OK);
-        if (i % 5 == 4) store_rollback(c);
-        else CHECK_ERR(store_commit(c), SL_OK);
+        if (i % 5 == 4)
+            store_rollback(c);
+        else
+            CHECK_ERR(store_commit(c), SL_OK);
         const sl_rows *r = NULL;
         CHECK_ERR(query(c, &r, "select name from things where id = $1", I(id)), SL_OK);
         CHECK(r && r->rows == (i % 5 == 4 ? 0u : 1u));
         if (i % 4 == 0) {
-            CHECK_ERR(query(c, NULL, "insert into things values ($1, $2)", I(id), T("x")), i % 5 == 4 ? SL_OK : SL_ECONFLICT);
+            CHECK_ERR(query(c, NULL, "insert into things values ($1, $2)", I(id), T("x")),
+                      i % 5 == 4 ? SL_OK : SL_ECONFLICT);
             store_rollback(c);
         }
     }
 }
-static void sleep_in_vain(call *c) { CHECK_ERR(query(c, NULL, "insert into things select 100000, pg_sleep(30)::text"), SL_ETIME); }
+static void sleep_in_vain(call *c)
+{
+    CHECK_ERR(query(c, NULL, "insert into things select 100000, pg_sleep(30)::text"), SL_ETIME);
+}
 static void bouncer(call *c)
 {
     CHECK_ERR(open_store(c, bouncer_dsn, 20), SL_OK);
     make_table(c);
-    for (int i = 0; i < 40; i++) spawn(work, 30000);
-    for (int i = 0; i < 4; i++) spawn(sleep_in_vain, 300);
+    for (int i = 0; i < 40; i++)
+        spawn(work, 30000);
+    for (int i = 0; i < 4; i++)
+        spawn(sleep_in_vain, 300);
     join(c);
     CHECK_ERR((int)number(c, "select count(*) from things where name = 'y'"), 320);
     CHECK_ERR((int)number(c, "select count(*) from things"), 320);
     kill_all(); /* the server connections behind the pooler carry the same application name */
-    for (int i = 0; i < 20; i++) CHECK_ERR((int)number(c, "select count(*) from things where name = 'y'"), 320);
+    for (int i = 0; i < 20; i++)
+        CHECK_ERR((int)number(c, "select count(*) from things where name = 'y'"), 320);
     store_close(c);
 }
 static void pgbouncer_in_transaction_mode(void **state)

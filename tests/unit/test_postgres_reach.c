@@ -1,4 +1,5 @@
-/* test_postgres_reach.c - ways to a PostgreSQL server: TLS, several hosts, connections of limited life; and this tree's migrations. */
+/* test_postgres_reach.c - ways to a PostgreSQL server: TLS, several hosts, connections of limited life; and this tree's
+ * migrations. */
 #include "postgres_fixture.h"
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -22,12 +23,14 @@ static int tcp_port(void)
     return atoi(text);
 }
 
-/* Results far larger than a TLS record and than libpq's buffer, many at a time: nothing may be left lying in OpenSSL. */
+/* Results far larger than a TLS record and than libpq's buffer, many at a time: nothing may be left lying in OpenSSL.
+ */
 static void large_read(call *c)
 {
     for (int i = 0; i < 20; i++) {
         const sl_rows *r = NULL;
-        CHECK_ERR(query(c, &r, "select repeat('x', 200000 + $1::int * 1111), i from generate_series(1, 3) i", I(i)), SL_OK);
+        CHECK_ERR(query(c, &r, "select repeat('x', 200000 + $1::int * 1111), i from generate_series(1, 3) i", I(i)),
+                  SL_OK);
         CHECK(r && r->rows == 3 && r->cells[0].s.n == 200000u + (unsigned)i * 1111u);
     }
 }
@@ -36,7 +39,8 @@ static void large_write(call *c)
     static char big[900000];
     memset(big, 'y', sizeof big);
     int64_t id = world.seen[0]++;
-    CHECK_ERR(query(c, NULL, "insert into things values ($1, $2)", I(id), ((sl_value){ .type = SL_TEXT, .s = { big, sizeof big } })),
+    CHECK_ERR(query(c, NULL, "insert into things values ($1, $2)", I(id),
+                    ((sl_value){ .type = SL_TEXT, .s = { big, sizeof big } })),
               SL_OK);
     CHECK_ERR(store_commit(c), SL_OK);
     const sl_rows *r = NULL;
@@ -46,23 +50,28 @@ static void large_write(call *c)
 static void tls(call *c)
 {
     char dsn[300];
-    snprintf(dsn, sizeof dsn, "postgres://postgres@127.0.0.1:%d/postgres?sslmode=verify-ca&sslrootcert=%s/server.crt&sl_direct=1",
+    snprintf(dsn, sizeof dsn,
+             "postgres://postgres@127.0.0.1:%d/postgres?sslmode=verify-ca&sslrootcert=%s/server.crt&sl_direct=1",
              tcp_port(), cluster_dir);
     CHECK_ERR(open_store(c, dsn, 3), SL_OK);
     CHECK_ERR((int)number(c, "select count(*) from pg_stat_ssl where ssl and pid = pg_backend_pid()"), 1);
     make_table(c);
-    for (int i = 0; i < 6; i++) spawn(large_read, 20000);
-    for (int i = 0; i < 10; i++) spawn(large_write, 20000);
+    for (int i = 0; i < 6; i++)
+        spawn(large_read, 20000);
+    for (int i = 0; i < 10; i++)
+        spawn(large_write, 20000);
     join(c);
     store_close(c);
 }
 static void tls_leaves_nothing_lying(void **state)
 {
     (void)state;
-    shell("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.crt -days 2 "
+    shell("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out "
+          "server.crt -days 2 "
           "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>/dev/null && cp server.crt server.key data/ && "
           "chown --reference=data data/server.key data/server.crt && chmod 600 data/server.key && "
-          "psql -q '%s' -c 'alter system set ssl = on' -c 'select pg_reload_conf()' >/dev/null", cluster_dir, cluster_dsn);
+          "psql -q '%s' -c 'alter system set ssl = on' -c 'select pg_reload_conf()' >/dev/null",
+          cluster_dir, cluster_dsn);
     usleep(300000);
     on_loop(tls);
 }
@@ -71,7 +80,8 @@ static void hosts(call *c)
 {
     char dsn[300];
     int port = tcp_port();
-    snprintf(dsn, sizeof dsn, "postgres://postgres@127.0.0.1:1,127.0.0.1:%d/postgres?target_session_attrs=read-write", port);
+    snprintf(dsn, sizeof dsn, "postgres://postgres@127.0.0.1:1,127.0.0.1:%d/postgres?target_session_attrs=read-write",
+             port);
     CHECK_ERR(open_store(c, dsn, 2), SL_OK);
     CHECK_ERR((int)number(c, "select 5"), 5);
     store_close(c);
@@ -125,14 +135,16 @@ static void life(call *c)
     cfg.lifetime_ms = 200;
     CHECK_ERR(store_open(c, &cfg, why, sizeof why), SL_OK);
     int64_t first = number(c, "select pg_backend_pid()");
-    for (int i = 0; i < 10; i++) spawn(busy, 20000);
+    for (int i = 0; i < 10; i++)
+        spawn(busy, 20000);
     join(c);
     CHECK(number(c, "select pg_backend_pid()") != first && store_stats().up);
     store_close(c);
     cfg.lifetime_ms = 0;
     cfg.max_idle = 2;
     CHECK_ERR(store_open(c, &cfg, why, sizeof why), SL_OK);
-    for (int i = 0; i < 60; i++) spawn(busy, 20000);
+    for (int i = 0; i < 60; i++)
+        spawn(busy, 20000);
     call_sleep(c, 300);
     CHECK(store_stats().open > 2);
     join(c);
@@ -140,7 +152,11 @@ static void life(call *c)
     CHECK_ERR(store_stats().open, 2);
     store_close(c);
 }
-static void connections_have_limited_lives(void **state) { (void)state; on_loop(life); }
+static void connections_have_limited_lives(void **state)
+{
+    (void)state;
+    on_loop(life);
+}
 
 /* ---- this tree's own migrations run on PostgreSQL ---- */
 
@@ -170,7 +186,8 @@ static void the_trees_migrations_run(void **state)
     char root[512];
     ssize_t n = readlink("/proc/self/exe", root, sizeof root - 20);
     root[n > 0 ? n : 0] = 0;
-    for (int up = 0; up < 3; up++) *strrchr(root, '/') = 0;
+    for (int up = 0; up < 3; up++)
+        *strrchr(root, '/') = 0;
     strcat(root, "/migrations");
     size_t count = 0;
     DIR *dir = opendir(root);

@@ -1,4 +1,4 @@
-/* test_schedule.c - when schedules tick: fields, names, month ends, leap years, the rule of two day fields, what never comes. */
+/* test_schedule.c - when schedules tick: fields, names, month ends, leap years, two day fields, what never comes. */
 #include "base/clock.h"
 #include "jobs/jobs.h"
 #include <setjmp.h>
@@ -22,7 +22,8 @@ static void expect_next(const char *schedule, const char *after, const char *exp
         clock_format(next, text);
         memcpy(text + 19, "Z", 2);
     }
-    if (strcmp(text, expected) != 0) fail_msg("line %d: \"%s\" after %s: %s, not %s", line, schedule, after, text, expected);
+    if (strcmp(text, expected) != 0)
+        fail_msg("line %d: \"%s\" after %s: %s, not %s", line, schedule, after, text, expected);
 }
 
 static void test_fields(void **state)
@@ -59,8 +60,8 @@ static void test_names_and_sunday(void **state)
 static void test_both_day_fields_are_an_or(void **state)
 {
     (void)state;
-    NEXT("0 0 13 * FRI", "2026-02-01T00:00:00Z", "2026-02-06T00:00:00Z"); /* a Friday */
-    NEXT("0 0 13 * FRI", "2026-01-09T00:00:00Z", "2026-01-13T00:00:00Z"); /* a Tuesday the 13th */
+    NEXT("0 0 13 * FRI", "2026-02-01T00:00:00Z", "2026-02-06T00:00:00Z");  /* a Friday */
+    NEXT("0 0 13 * FRI", "2026-01-09T00:00:00Z", "2026-01-13T00:00:00Z");  /* a Tuesday the 13th */
     NEXT("0 0 */2 * FRI", "2026-01-02T00:00:00Z", "2026-01-09T00:00:00Z"); /* a star: odd day and Friday */
     NEXT("0 0 13 * *", "2026-01-14T00:00:00Z", "2026-02-13T00:00:00Z");
     NEXT("0 0 30 2 FRI", "2026-01-01T00:00:00Z", "2026-02-06T00:00:00Z"); /* no such date, but Fridays in February */
@@ -98,8 +99,10 @@ static void test_every(void **state)
     NEXT("@every 7s", "1970-01-01T00:00:08Z", "1970-01-01T00:00:14Z");
     NEXT(" @every   1h ", "2026-01-01T00:59:59Z", "2026-01-01T01:00:00Z");
     assert_int_equal(schedule_next(SL("@every 1s"), -1500000), -1000000);
-    static const char *const wrong[] = { "@every", "@every ", "@every 0s", "@every -5s", "@every 10", "@every 500ms", "@every x",
-                                         "@every 5m later", "@every 9999999999999999h", "@every 400d" };
+    static const char *const wrong[] = { "@every",     "@every ",         "@every 0s",
+                                         "@every -5s", "@every 10",       "@every 500ms",
+                                         "@every x",   "@every 5m later", "@every 9999999999999999h",
+                                         "@every 400d" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         if (i != 4) assert_int_equal(schedule_next(sl_cstr(wrong[i]), at("2026-01-01T00:00:00Z")), 0);
     NEXT("@every 10", "2026-01-01T00:00:00Z", "2026-01-01T00:00:10Z"); /* a bare number is seconds, as everywhere */
@@ -121,11 +124,47 @@ static void test_malformed(void **state)
 {
     (void)state;
     static const char *const wrong[] = {
-        "", " ", "*", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 0 *", "* * * 13 *",
-        "* * * * 8", "-1 * * * *", "1- * * * *", "-5 * * * *", "5-1 * * * *", "*/0 * * * *", "*/ * * * *", "*/x * * * *", "1,,2 * * * *",
-        ",1 * * * *", "1, * * * *", "1.5 * * * *", "+1 * * * *", "a * * * *", "* * * JANUARY *", "* * * MON *", "* * MON * *",
-        "* * * * JAN", "0x5 * * * *", "** * * * *", "1/2/3 * * * *", "1-2-3 * * * *", "@", "@dayly", "@daily x", "@reboot", "daily",
-        "99999999999999999999 * * * *", "* * * * */", "FRI-MON * * * *",
+        "",
+        " ",
+        "*",
+        "* * * *",
+        "* * * * * *",
+        "60 * * * *",
+        "* 24 * * *",
+        "* * 0 * *",
+        "* * 32 * *",
+        "* * * 0 *",
+        "* * * 13 *",
+        "* * * * 8",
+        "-1 * * * *",
+        "1- * * * *",
+        "-5 * * * *",
+        "5-1 * * * *",
+        "*/0 * * * *",
+        "*/ * * * *",
+        "*/x * * * *",
+        "1,,2 * * * *",
+        ",1 * * * *",
+        "1, * * * *",
+        "1.5 * * * *",
+        "+1 * * * *",
+        "a * * * *",
+        "* * * JANUARY *",
+        "* * * MON *",
+        "* * MON * *",
+        "* * * * JAN",
+        "0x5 * * * *",
+        "** * * * *",
+        "1/2/3 * * * *",
+        "1-2-3 * * * *",
+        "@",
+        "@dayly",
+        "@daily x",
+        "@reboot",
+        "daily",
+        "99999999999999999999 * * * *",
+        "* * * * */",
+        "FRI-MON * * * *",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         if (schedule_next(sl_cstr(wrong[i]), at("2026-01-01T00:00:00Z"))) fail_msg("\"%s\" was taken", wrong[i]);
@@ -157,9 +196,14 @@ static void test_agrees_with_counting_minutes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fields), cmocka_unit_test(test_names_and_sunday), cmocka_unit_test(test_both_day_fields_are_an_or),
-        cmocka_unit_test(test_month_ends_and_leap_years), cmocka_unit_test(test_dates_that_never_come), cmocka_unit_test(test_every),
-        cmocka_unit_test(test_names_of_schedules), cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_names_and_sunday),
+        cmocka_unit_test(test_both_day_fields_are_an_or),
+        cmocka_unit_test(test_month_ends_and_leap_years),
+        cmocka_unit_test(test_dates_that_never_come),
+        cmocka_unit_test(test_every),
+        cmocka_unit_test(test_names_of_schedules),
+        cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_agrees_with_counting_minutes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

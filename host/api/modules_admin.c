@@ -1,0 +1,254 @@
+/* modules_admin.c - the host's routes for operators: modules with their generations, and their changes. A plugin linked
+ * in. */
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include <service_layer/json.h>
+#include <stdlib.h>
+
+enum { CHANGE_MS = 300000 };
+
+#define GENERATION                                                                                                     \
+    SL_OBJECT(SL_REQUIRED("number", "\"type\":\"integer\"", "Counts up with each load."),                              \
+              SL_REQUIRED("state", "\"type\":\"string\"",                                                              \
+                          "serving, warm, draining, parked, kept, stuck, staged or gone; docs/reload.md explains."),   \
+              SL_REQUIRED("version", SL_TEXT_OR_NULL, "As the plugin states it."),                                     \
+              SL_REQUIRED("calls", "\"type\":\"integer\"", "In flight."),                                              \
+              SL_REQUIRED("done", "\"type\":\"integer\"", "Calls begun since it was loaded."),                         \
+              SL_REQUIRED("failed", "\"type\":\"integer\"", "Calls that ended in a fault of its own."),                \
+              SL_REQUIRED("loaded_at", SL_TIME, "When it began to serve."),                                            \
+              SL_REQUIRED("mapped_bytes", "\"type\":\"integer\"", "Memory of its library."),                           \
+              SL_REQUIRED("file_bytes", "\"type\":\"integer\"", "Size of its file."),                                  \
+              SL_REQUIRED("sha256", SL_TEXT_OR_NULL, "Of its file."),                                                  \
+              SL_REQUIRED("findings", "\"type\":\"array\",\"items\":" FINDING, "What a look at its file found."))
+#define FINDING                                                                                                        \
+    SL_OBJECT(SL_REQUIRED("class", "\"type\":\"string\"", "Its class, as in `modules.findings`."),                     \
+              SL_REQUIRED("policy", "\"type\":\"string\"", "allow, pin, isolate or refuse."),                          \
+              SL_REQUIRED("text", "\"type\":\"string\"", "What it is, and the remedy."))
+#define CHANGE                                                                                                         \
+    SL_OBJECT(SL_REQUIRED("action", "\"type\":\"string\"", "reload, enable, disable, unload or roll back."),           \
+              SL_REQUIRED("good", "\"type\":\"boolean\"", "Was it done?"),                                             \
+              SL_REQUIRED("outcome", "\"type\":\"string\"", "In words."),                                              \
+              SL_REQUIRED("at", SL_TIME, "When it began."),                                                            \
+              SL_REQUIRED("from", "\"type\":\"integer\"", "Generation before; 0 = none."),                             \
+              SL_REQUIRED("to", "\"type\":\"integer\"", "Generation after; 0 = none."),                                \
+              SL_REQUIRED("check_us", "\"type\":\"integer\"", "Reading, checking and probing the file."),              \
+              SL_REQUIRED("start_us", "\"type\":\"integer\"", "Opening, migrating, create and start."),                \
+              SL_REQUIRED("hand_over_us", "\"type\":\"integer\"", "While new calls waited."),                          \
+              SL_REQUIRED("swap_us", "\"type\":\"integer\"", "From the beginning until the new one served."),          \
+              SL_REQUIRED("held", "\"type\":\"integer\"", "Calls that waited for the hand-over."))
+#define UNLOAD                                                                                                         \
+    SL_OBJECT(SL_REQUIRED("generation", "\"type\":\"integer\"", "Which one left last."),                               \
+              SL_REQUIRED("proven", "\"type\":\"boolean\"", "It is nowhere in the process any more."),                 \
+              SL_REQUIRED("outcome", "\"type\":\"string\"", "In words."), SL_REQUIRED("at", SL_TIME, "When."),         \
+              SL_REQUIRED("drain_us", "\"type\":\"integer\"", "Until its last call was over."),                        \
+              SL_REQUIRED("total_us", "\"type\":\"integer\"", "Until it was gone."))
+#define MODULE                                                                                                         \
+    SL_OBJECT(SL_REQUIRED("name", "\"type\":\"string\"", "Of the module."),                                            \
+              SL_REQUIRED("version", SL_TEXT_OR_NULL, "Of its plugin."),                                               \
+              SL_REQUIRED("doc", SL_TEXT_OR_NULL, "What it is for."),                                                  \
+              SL_REQUIRED("status", "\"type\":\"string\"", "started, waiting, failed, disabled, stopped ..."),         \
+              SL_REQUIRED("error", SL_TEXT_OR_NULL, "Why it does not run."),                                           \
+              SL_REQUIRED("etag", "\"type\":\"string\"", "For `If-Match`."),                                           \
+              SL_REQUIRED("builtin", "\"type\":\"boolean\"", "Linked into the server."),                               \
+              SL_REQUIRED("required", "\"type\":\"boolean\"", "The server does not run without it."),                  \
+              SL_REQUIRED("path", SL_TEXT_OR_NULL, "Its file."),                                                       \
+              SL_REQUIRED("grants", SL_TEXT_OR_NULL, "What it asks for."),                                             \
+              SL_REQUIRED("restarts", "\"type\":\"integer\"", "Of its process, when it has one."),                     \
+              SL_REQUIRED("parked", "\"type\":\"integer\"", "Generations that were parked since the start."),          \
+              SL_REQUIRED("generations", "\"type\":\"array\",\"items\":" GENERATION, "Newest first."),                 \
+              SL_REQUIRED("last_change", "\"type\":[\"object\",\"null\"]", "The last change: " CHANGE_DOC),            \
+              SL_REQUIRED("last_unload", "\"type\":[\"object\",\"null\"]", "The last generation that left."))
+#define CHANGE_DOC "action, outcome in words, and where the time went, in microseconds."
+#define MODULES    SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
+#define DRY_RUN    SL_OBJECT(SL_OPTIONAL("dry_run", SL_BOOLEAN, "Only say what would be done."))
+#define PLAN                                                                                                           \
+    SL_OBJECT(                                                                                                         \
+        SL_REQUIRED("dry_run", "\"type\":\"boolean\"", "Nothing was done."),                                           \
+        SL_REQUIRED("changes", "\"type\":\"array\"", "Module, action and outcome of each."),                           \
+        SL_REQUIRED("restart_needed", "\"type\":\"array\"", "Settings that changed and are read at the start only."))
+
+/* ---- one module as JSON ---- */
+static sl_str etag(sl_call *c, const struct module *m)
+{
+    static int64_t process; /* an edition of another process is another state */
+    if (!process) process = clock_now();
+    return sl_format(c, "\"%llx-%llu\"", (unsigned long long)process, (unsigned long long)m->edition);
+}
+
+static void add_time(sl_json *j, const char *name, int64_t us)
+{
+    char text[CLOCK_TEXT];
+    sl_json_text(j, name, us ? sl_lit(text, clock_format(us, text)) : sl_lit(NULL, 0));
+}
+
+static void add_generation(sl_json *j, const struct generation *g)
+{
+    static const char *const policies[] = { "allow", "pin", "isolate", "refuse" };
+    uint32_t calls = 0;
+    for (size_t i = 0; i < g->n_entries; i++)
+        calls += g->entries[i].inflight;
+    sl_json_open(j, NULL, '{');
+    sl_json_int(j, "number", g->number);
+    sl_json_text(j, "state", sl_cstr(generation_state_name(g->state)));
+    sl_json_text(j, "version", sl_cstr(g->spec.version));
+    sl_json_int(j, "calls", calls);
+    sl_json_int(j, "done", (int64_t)g->done);
+    sl_json_int(j, "failed", (int64_t)g->failed);
+    add_time(j, "loaded_at", g->loaded_at);
+    sl_json_int(j, "mapped_bytes", (int64_t)g->mapped);
+    sl_json_int(j, "file_bytes", (int64_t)g->file_size);
+    sl_json_text(j, "sha256", g->sha256[0] ? sl_cstr(g->sha256) : sl_lit(NULL, 0));
+    sl_json_open(j, "findings", '[');
+    for (size_t i = 0; i < g->n_findings; i++) {
+        sl_json_open(j, NULL, '{');
+        sl_json_text(j, "class", sl_cstr(g->findings[i].class));
+        sl_json_text(j, "policy", sl_cstr(policies[g->findings[i].policy]));
+        sl_json_text(j, "text", sl_cstr(g->findings[i].text));
+        sl_json_close(j, '}');
+    }
+    sl_json_close(j, ']');
+    sl_json_close(j, '}');
+}
+
+static void add_change(sl_json *j, const char *name, const struct module_change *k)
+{
+    if (!k->action) {
+        sl_json_raw(j, name, SL("null"));
+        return;
+    }
+    sl_json_open(j, name, '{');
+    sl_json_text(j, "action", sl_cstr(k->action));
+    sl_json_raw(j, "good", k->good ? SL("true") : SL("false"));
+    sl_json_text(j, "outcome", sl_cstr(k->outcome));
+    add_time(j, "at", k->at);
+    sl_json_int(j, "from", k->from);
+    sl_json_int(j, "to", k->to);
+    sl_json_int(j, "check_us", k->check_us);
+    sl_json_int(j, "start_us", k->start_us);
+    sl_json_int(j, "hand_over_us", k->hand_over_us);
+    sl_json_int(j, "swap_us", k->swap_us);
+    sl_json_int(j, "held", k->held);
+    sl_json_close(j, '}');
+}
+
+static void add_unload(sl_json *j, const char *name, const struct module_unload *u)
+{
+    if (!u->number) {
+        sl_json_raw(j, name, SL("null"));
+        return;
+    }
+    sl_json_open(j, name, '{');
+    sl_json_int(j, "generation", u->number);
+    sl_json_raw(j, "proven", u->proven ? SL("true") : SL("false"));
+    sl_json_text(j, "outcome", sl_cstr(u->outcome));
+    add_time(j, "at", u->at);
+    sl_json_int(j, "drain_us", u->drain_us);
+    sl_json_int(j, "total_us", u->total_us);
+    sl_json_close(j, '}');
+}
+
+static void add_module(sl_call *c, sl_json *j, const char *name, const struct module *m)
+{
+    sl_json_open(j, name, '{');
+    sl_json_text(j, "name", sl_cstr(m->name));
+    sl_json_text(j, "version", sl_cstr(m->version));
+    sl_json_text(j, "doc", sl_cstr(m->doc));
+    sl_json_text(j, "status", sl_cstr(module_status_name(m->status)));
+    sl_json_text(j, "error", m->error[0] ? sl_cstr(m->error) : sl_lit(NULL, 0));
+    sl_json_text(j, "etag", etag(c, m));
+    sl_json_raw(j, "builtin", m->linked ? SL("true") : SL("false"));
+    sl_json_raw(j, "required", m->required ? SL("true") : SL("false"));
+    sl_json_text(j, "path", m->path[0] ? sl_cstr(m->path) : sl_lit(NULL, 0));
+    sl_json_text(j, "grants", sl_cstr(m->grants));
+    sl_json_int(j, "restarts", m->restarts);
+    sl_json_int(j, "parked", m->parked);
+    sl_json_open(j, "generations", '[');
+    if (m->current) add_generation(j, m->current);
+    for (const struct generation *g = m->older; g; g = g->older)
+        add_generation(j, g);
+    sl_json_close(j, ']');
+    add_change(j, "last_change", &m->last);
+    add_unload(j, "last_unload", &m->left);
+    sl_json_close(j, '}');
+}
+
+/* ---- the routes ---- */
+static sl_err list_modules(void *self, sl_call *c)
+{
+    sl_json j = sl_json_start(c);
+    (void)self;
+    sl_json_open(&j, NULL, '{');
+    sl_json_open(&j, "items", '[');
+    for (const struct module *m = modules_first(); m; m = m->next)
+        add_module(c, &j, NULL, m);
+    sl_json_close(&j, ']');
+    sl_json_close(&j, '}');
+    return sl_reply_json(c, 200, sl_json_end(&j));
+}
+
+static sl_err reply_module(sl_call *c, const struct module *m)
+{
+    sl_json j = sl_json_start(c);
+    add_module(c, &j, NULL, m);
+    sl_header(c, SL("ETag"), etag(c, m));
+    return sl_reply_json(c, 200, sl_json_end(&j));
+}
+
+static sl_err no_such_module(sl_call *c) { return sl_problem(c, 404, "module_not_found", "There is no such module."); }
+
+static sl_err get_module(void *self, sl_call *c)
+{
+    const struct module *m = module_find(sl_path(c, "name"));
+    (void)self;
+    return m ? reply_module(c, m) : no_such_module(c);
+}
+
+static void audit(sl_call *c, const char *action, sl_str target, const char *outcome)
+{
+    log_info("admin action", LOG_S("actor", sl_fact(c, "actor")), LOG_S("remote", sl_fact(c, "remote")),
+             LOG_C("action", action), LOG_S("target", target), LOG_C("outcome", outcome),
+             LOG_S("request_id", sl_fact(c, "request_id")));
+}
+
+static sl_err change(sl_call *c, enum module_action action, const char *name)
+{
+    struct module_change done;
+    struct module *m = module_find(sl_path(c, "name"));
+    sl_str wanted = sl_req_header(c, "if-match");
+    if (!m) return no_such_module(c);
+    if (sl_given(wanted) && !sl_is(wanted, "*") && !sl_same(wanted, etag(c, m))) {
+        audit(c, name, sl_cstr(m->name), "refused: the module changed since its state was read (If-Match)");
+        return sl_problem(c, 412, "module_changed", "The module changed since you read its state; read it again.");
+    }
+    sl_err e = module_change((call *)c, m, action, &done);
+    audit(c, name, sl_cstr(m->name),
+          e == SL_ECANCEL || e == SL_ETIME ? "under way; nobody waits for it" : done.outcome);
+    if (e == SL_EBUSY) return sl_problem(c, 409, "modules_busy", "Another change of modules is under way; try again.");
+    if (e == SL_ECONFLICT) return sl_problem(c, 409, "module_state", done.outcome);
+    if (e == SL_EINVAL) return sl_problem(c, 422, "module_refused", done.outcome);
+    return e ? e : reply_module(c, m);
+}
+
+static sl_err reload(void *self, sl_call *c) { return (void)self, change(c, MODULE_RELOAD, "reload"); }
+static sl_err enable(void *self, sl_call *c) { return (void)self, change(c, MODULE_ENABLE, "enable"); }
+static sl_err disable(void *self, sl_call *c) { return (void)self, change(c, MODULE_DISABLE, "disable"); }
+static sl_err unload(void *self, sl_call *c) { return (void)self, change(c, MODULE_UNLOAD, "unload"); }
+
+static const sl_entry entries[] = {
+    { SL_ROUTE, "GET /admin/modules", list_modules, .scope = "admin", .out = MODULES,
+      .doc = "All modules with their generations, in start order." },
+    { SL_ROUTE, "GET /admin/modules/{name}", get_module, .scope = "admin", .out = MODULE,
+      .doc = "One module: generations, calls in flight, findings, how the last change went." },
+    { SL_ROUTE, "POST /admin/modules/{name}/reload", reload, .scope = "admin", .out = MODULE, .deadline_ms = CHANGE_MS,
+      .doc = "Replace the plugin by what its file holds now, while requests flow. Answers when the new generation "
+             "serves." },
+    { SL_ROUTE, "POST /admin/modules/{name}/enable", enable, .scope = "admin", .out = MODULE, .deadline_ms = CHANGE_MS,
+      .doc = "Load and start a module that does not run." },
+    { SL_ROUTE, "POST /admin/modules/{name}/disable", disable, .scope = "admin", .out = MODULE,
+      .deadline_ms = CHANGE_MS,
+      .doc = "Stop a module until the server starts again or it is enabled; its routes answer 503." },
+    { SL_ROUTE, "POST /admin/modules/{name}/unload", unload, .scope = "admin", .out = MODULE, .deadline_ms = CHANGE_MS,
+      .doc = "The same, but its routes are gone: 404." },
+};
+SL_LINKED_PLUGIN(modules_plugin, "modules", .doc = "Modules for operators.", SL_ENTRIES(entries));
