@@ -2,6 +2,7 @@
 #include "module/cell.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "loop/watchdog.h"
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -347,6 +348,21 @@ static void send_ready(const char *why)
     flush(true);
 }
 
+/* While it lasts on the watchdog's thread, which may only log; when it is over the host is told. */
+static void on_slow(const char *module, const char *name, uint64_t held_ms, bool over)
+{
+    if (!over) {
+        module_slow(module, name, held_ms, false);
+        return;
+    }
+    buf *out = child_out();
+    size_t start = frame_begin(out, FRAME_SLOW, 0);
+    put_str(out, sl_cstr(name));
+    put_u32(out, held_ms < UINT32_MAX ? (uint32_t)held_ms : UINT32_MAX);
+    frame_end(out, start);
+    child_send();
+}
+
 static void on_init(struct frame *f)
 {
     static char file[] = "/proc/self/fd/4";
@@ -354,6 +370,7 @@ static void on_init(struct frame *f)
     sl_str name = get_str(f), config = get_str(f);
     uint32_t number = get_u32(f), level = get_u32(f), format = get_u32(f);
     int64_t memory = get_i64(f);
+    uint32_t slow_ms = get_u32(f);
     if (!frame_done(f) || child.g) leave("an order to load that cannot be read");
     log_setup((int)level, (enum log_format)format, STDERR_FILENO);
     child.module = module_new(name);
@@ -366,6 +383,7 @@ static void on_init(struct frame *f)
         send_ready(why);
         leave("the plugin does not load");
     }
+    watchdog_start(slow_ms, on_slow); /* its thread lives behind the walls too */
     tables_grant(child.g);
     child_tables(&child.g->host);
     child.g->draining = false;

@@ -72,9 +72,26 @@ static void on_ready(struct cell *k, const struct frame *f, size_t size)
     call_wake(k->waiter, SL_OK);
 }
 
+static bool take_slow(struct cell *k, struct frame *f)
+{
+    char name[256];
+    sl_str entry = get_str(f);
+    uint32_t ms = get_u32(f);
+    snprintf(name, sizeof name, "%.*s", (int)(entry.n < 255 ? entry.n : 255), entry.p ? entry.p : "");
+    if (frame_done(f) && str_is_utf8(sl_cstr(name))) module_slow(k->g->module->name, name, ms, true);
+    return frame_done(f);
+}
+
+static bool take_one_way(struct cell *k, struct talk *t, struct frame *f, size_t size)
+{
+    if (size > ONE_WAY_MAX) return false;
+    if (f->op == FRAME_SLOW) return take_slow(k, f);
+    return !t || serve_one_way(t, f);
+}
+
 static void take(struct cell *k, struct frame *f, size_t size)
 {
-    bool one_way = f->op == FRAME_LOG || f->op == FRAME_METRIC;
+    bool one_way = f->op == FRAME_LOG || f->op == FRAME_METRIC || f->op == FRAME_SLOW;
     struct talk *t = talk_find(k, f->call);
     if (f->op == FRAME_READY) {
         on_ready(k, f, size);
@@ -82,7 +99,7 @@ static void take(struct cell *k, struct frame *f, size_t size)
     }
     if (one_way || !t) k->one_way++;
     if (one_way) {
-        if (size > ONE_WAY_MAX || (t && !serve_one_way(t, f))) cell_kill(k, "sent a log line or number that cannot be read");
+        if (!take_one_way(k, t, f, size)) cell_kill(k, "sent a log line or number that cannot be read");
         return;
     }
     if (f->op < FRAME_READY || (t && t->has_frame)) {

@@ -80,6 +80,7 @@ void cell_write_init(buf *out, const struct generation *g)
     put_u32(out, (uint32_t)log_level());
     put_u32(out, sl_is(module_cfg->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT);
     put_i64(out, module_cfg->process_memory);
+    put_u32(out, (uint32_t)module_cfg->slow_ms);
     frame_end(out, start);
     arena_free(a);
 }

@@ -9,12 +9,12 @@
  * whoever reads checks `bad` once at the end. The host treats a bad frame as a crash of the child, never as an error of its own. */
 enum frame_op {
     /* host to child */
-    FRAME_INIT = 1,  /* str plugin name, str configuration, u32 generation, u32 log level, u32 log format, i64 memory */
+    FRAME_INIT = 1,  /* str plugin name, str configuration, u32 generation, u32 log level, u32 log format, i64 memory, u32 slow_ms */
     FRAME_CALL,      /* u32 step, u32 entry, u32 left_ms, u32 n, n x (u32 from, str name, str value): inputs known beforehand */
     FRAME_ANSWER,    /* i32 error, u32 in a transaction, then what the op returns */
     FRAME_CANCEL,    /* the call is to end: its next wait says so */
     FRAME_STOP,      /* no more calls: leave */
-    /* child to host; all but READY, RETURN, LOG and METRIC are answered, one at a time for each call */
+    /* child to host; all but READY, RETURN, LOG, METRIC and SLOW are answered, one at a time for each call */
     FRAME_READY,     /* str why not; absent = ready, then the descriptor */
     FRAME_RETURN,    /* i32 error, u32 what (enum frame_outcome), i32 status, str type or code, str body or detail, str tag */
     FRAME_INPUT,     /* u32 from, str name; answer: str */
@@ -34,6 +34,7 @@ enum frame_op {
     FRAME_CRYPTO,    /* u32 which (enum frame_crypto), str aad, str data; answer: str */
     FRAME_LOG,       /* u32 level, str text, pairs */
     FRAME_METRIC,    /* u32 metric, u32 set, f64 value, strs labels */
+    FRAME_SLOW,      /* call 0; str entry, u32 milliseconds for which it held the child's loop */
     FRAME_OPS
 };
 enum frame_outcome { OUTCOME_NONE, OUTCOME_REPLY, OUTCOME_PROBLEM };
