@@ -62,9 +62,9 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("last_change", "\"type\":[\"object\",\"null\"]", "The last change: " CHANGE_DOC),            \
               SL_REQUIRED("last_unload", "\"type\":[\"object\",\"null\"]", "The last generation that left."))
 #define PROCESS_DOC "Its process: pid, resident bytes, starts, crashes, quarantined, how and when it crashed last."
-#define CHANGE_DOC "action, outcome in words, and where the time went, in microseconds."
-#define MODULES    SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
-#define DRY_RUN    SL_OBJECT(SL_OPTIONAL("dry_run", SL_BOOLEAN, "Only say what would be done."))
+#define CHANGE_DOC  "action, outcome in words, and where the time went, in microseconds."
+#define MODULES     SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
+#define DRY_RUN     SL_OBJECT(SL_OPTIONAL("dry_run", SL_BOOLEAN, "Only say what would be done."))
 #define PLAN                                                                                                           \
     SL_OBJECT(                                                                                                         \
         SL_REQUIRED("dry_run", "\"type\":\"boolean\"", "Nothing was done."),                                           \

@@ -3,8 +3,8 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-/* isolation: "in" (this process), "process" (a child) or NULL: as is usual for where its file lies. config: as the file has it, NULL = none. lines: key -> line in the
- * file. */
+/* isolation: "in" (this process), "process" (a child) or NULL: as is usual for where its file lies. config: as the file
+ * has it, NULL = none. lines: key -> line in the file. */
 struct plugin_config {
     char *name;
     bool enabled, required;

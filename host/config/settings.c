@@ -205,7 +205,8 @@ const struct setting settings[] = {
       .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
 
     { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|in|process",
-      .doc = "Where a plugin runs that does not say: `in` the server's process or in a child `process` of its own; `auto` = "
+      .doc = "Where a plugin runs that does not say: `in` the server's process or in a child `process` of its own; "
+             "`auto` = "
              "`in` for those that came with the executable, else `process`." },
     { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
       .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },

@@ -1,4 +1,5 @@
-/* cell.c - the life of a plugin's child process as the host sees it: start, death, restart with growing delay, quarantine. */
+/* cell.c - the life of a plugin's child process as the host sees it: start, death, restart with growing delay,
+ * quarantine. */
 #include "module/cell_host.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -92,8 +93,9 @@ static sl_err boot(call *c, struct cell *k, char *why, size_t why_size)
         return e;
     }
     sl_str not = get_str(&k->ready);
-    if (!sl_given(not) && !k->ready.bad) return SL_OK;
-    snprintf(why, why_size, "%.*s", (int)(not.n < 400 ? not.n : 400), not.p ? not.p : "its description cannot be read");
+    if (!sl_given(not ) && !k->ready.bad) return SL_OK;
+    snprintf(why, why_size, "%.*s", (int)(not .n < 400 ? not .n : 400),
+             not .p ? not .p : "its description cannot be read");
     cell_kill(k, "could not load the plugin");
     return SL_EINVAL;
 }

@@ -21,8 +21,8 @@ bool cell_ready(const struct generation *g, char *why, size_t why_size); /* true
 const char *cell_last(const struct generation *g);                       /* how the child ended last, "" = it did not */
 
 /* ---- host: cell_run.c ---- */
-/* [S] Run an entry (step CELL_STEP_ENTRY) or a lifecycle step as call c in the child. SL_EUNAVAIL: the child died, or is
- * being started again, or is quarantined; then c's transaction has only to be rolled back. */
+/* [S] Run an entry (step CELL_STEP_ENTRY) or a lifecycle step as call c in the child. SL_EUNAVAIL: the child died, or
+ * is being started again, or is quarantined; then c's transaction has only to be rolled back. */
 sl_err cell_run(call *c, struct generation *g, uint32_t step, struct entry *e);
 
 /* ---- host: cell_spawn.c ---- */
@@ -36,11 +36,11 @@ struct talk { /* one call in the child; pooled by its cell */
     struct cell *cell;
     call *c;
     uint32_t id;
-    struct frame frame;             /* what the child asks */
-    buf bytes;                      /* of frame */
-    arena *scratch;                 /* arrays of the question in hand */
-    bool has_frame, waiting, dead;  /* dead: the child is gone */
-    struct talk *next;              /* in the pool */
+    struct frame frame;            /* what the child asks */
+    buf bytes;                     /* of frame */
+    arena *scratch;                /* arrays of the question in hand */
+    bool has_frame, waiting, dead; /* dead: the child is gone */
+    struct talk *next;             /* in the pool */
 };
 bool serve_one_way(struct talk *t, struct frame *f); /* LOG, METRIC; false: malformed */
 /* [S] Answer one question of the child as the call itself would have asked it; false: the frame was malformed. */

@@ -14,21 +14,26 @@ enum { READ_AT_ONCE = 1 << 16, CALLS_MAX = 1 << 16, KEEP_ROOM = 1 << 20, UNSENT_
 /* How the handler waits for its answer: suspended, with the whole process, or on the thread pool. */
 enum waiting { SUSPENDED, BLOCKED, POOLED };
 
-struct input { uint32_t from; sl_str name, value; };
+struct input {
+    uint32_t from;
+    sl_str name, value;
+};
 struct child_call { /* one call in the child, in the call's arena */
     call *c;
     uint32_t id, step, entry, left_ms;
     struct input *inputs;
     size_t n_inputs;
     bool in_transaction, streaming;
-    uint32_t outcome;            /* enum frame_outcome */
+    uint32_t outcome; /* enum frame_outcome */
     int32_t status;
-    sl_str type, body, tag;      /* or code and detail */
-    struct frame answer;         /* to the question in hand */
+    sl_str type, body, tag; /* or code and detail */
+    struct frame answer;    /* to the question in hand */
     bool has_answer;
     enum waiting waiting;
 };
-struct start { struct frame f; };
+struct start {
+    struct frame f;
+};
 
 static struct {
     struct module *module;
@@ -37,10 +42,10 @@ static struct {
     sl_err (*render_row)(call *c, int32_t status, const sl_rows *rows);
     uv_poll_t poll;
     uv_async_t posted;
-    pthread_mutex_t lock;        /* of out and of answers: the thread pool logs, counts and asks too */
+    pthread_mutex_t lock; /* of out and of answers: the thread pool logs, counts and asks too */
     pthread_cond_t answered;
     buf in, out;
-    size_t taken;                /* bytes at the front of in that are done with */
+    size_t taken;                        /* bytes at the front of in that are done with */
     struct child_call *calls[CALLS_MAX]; /* by the low half of their number */
     bool writing;
 } child = { .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER };
@@ -100,9 +105,12 @@ void child_send(void)
     if (lost) leave("the host does not read");
     buf_clear(&scratch);
     if (scratch.room > KEEP_ROOM) buf_free(&scratch);
-    if (much) flush(true); /* who says much waits until it was heard */
-    else if (on_loop) loop_at_turn_end(flush_turn, NULL);
-    else uv_async_send(&child.posted);
+    if (much)
+        flush(true); /* who says much waits until it was heard */
+    else if (on_loop)
+        loop_at_turn_end(flush_turn, NULL);
+    else
+        uv_async_send(&child.posted);
 }
 
 /* ---- calls ---- */
@@ -401,15 +409,23 @@ static void take(struct frame *f)
 {
     struct start s = { *f };
     switch (f->op) {
-    case FRAME_INIT: on_init(f); return;
+    case FRAME_INIT:
+        on_init(f);
+        return;
     case FRAME_CALL:
         if (!child.g) leave("a call before the plugin");
         if (!call_start(child.g->stack_kib, 0, init, &s, run)) leave("too many calls");
         return;
-    case FRAME_ANSWER: on_answer(f); return;
-    case FRAME_CANCEL: on_cancel(f); return;
-    case FRAME_STOP: stop();
-    default: leave("an order that is no order");
+    case FRAME_ANSWER:
+        on_answer(f);
+        return;
+    case FRAME_CANCEL:
+        on_cancel(f);
+        return;
+    case FRAME_STOP:
+        stop();
+    default:
+        leave("an order that is no order");
     }
 }
 

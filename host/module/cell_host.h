@@ -16,8 +16,8 @@ struct cell {
     unsigned handles;          /* libuv handles that are not closed yet */
     bool alive, writing;       /* alive: not reaped; writing: the socket is full */
     buf in, out, ready_bytes;
-    size_t taken;       /* bytes at the front of in that are done with */
-    uint32_t one_way;   /* frames without an answer since window_ms */
+    size_t taken;     /* bytes at the front of in that are done with */
+    uint32_t one_way; /* frames without an answer since window_ms */
     uint64_t window_ms;
     struct talk **talks, *idle; /* by slot; pool */
     uint16_t *free_slots;
@@ -25,7 +25,7 @@ struct cell {
     uint32_t sequence, starts, crashes, delay_ms;
     uint64_t started_ms;
     int64_t crash_at[CELL_CRASHES_MAX], crashed_at; /* seconds of the monotonic clock, newest first; wall clock */
-    call *waiter; /* who waits for READY, or for the end of a closing child */
+    call *waiter;                                   /* who waits for READY, or for the end of a closing child */
     struct frame ready;
     bool has_ready;
     char last[160], last_crash[160]; /* why it ends, set at the first sign; how it ended last */

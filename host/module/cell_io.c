@@ -10,7 +10,7 @@
 enum {
     READ_AT_ONCE = 1 << 16,
     KEEP_ROOM = 1 << 20,
-    ONE_WAY_MAX = 1 << 19,     /* bytes of a frame that gets no answer */
+    ONE_WAY_MAX = 1 << 19, /* bytes of a frame that gets no answer */
     WINDOW_MS = 100,
     ONE_WAY_PER_WINDOW = 5000, /* more frames without an answer, and the child is not read until the window is over */
 };

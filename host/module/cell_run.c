@@ -1,4 +1,5 @@
-/* cell_run.c - runs a call in a plugin's child process: sends it, answers its questions, ends it in time, takes its answer. */
+/* cell_run.c - runs a call in a plugin's child process: sends it, answers its questions, ends it in time, takes its
+ * answer. */
 #include "module/cell_host.h"
 #include "base/log.h"
 #include "store/store.h"

@@ -1,4 +1,5 @@
-/* cell_serve.c - the host's answers to a plugin in a child process: each question runs as the call itself would have asked it. */
+/* cell_serve.c - the host's answers to a plugin in a child process: each question runs as the call itself would have
+ * asked it. */
 #include "module/cell.h"
 #include "base/log.h"
 #include "store/store.h"
@@ -43,7 +44,8 @@ static bool serve_query(struct talk *t, struct frame *f, buf *out, bool list)
     sl_str sql = get_str(f);
     const sl_value *args = get_values(f, t->scratch, &n);
     if (!frame_done(f)) return false;
-    sl_err e = list ? table_store.reply_list(&t->c->pub, sql, args, (uint32_t)n) : table_store.query(&t->c->pub, &rows, sql, args, (uint32_t)n);
+    sl_err e = list ? table_store.reply_list(&t->c->pub, sql, args, (uint32_t)n)
+                    : table_store.query(&t->c->pub, &rows, sql, args, (uint32_t)n);
     size_t start = answer_begin(out, t, e);
     if (!list) put_rows(out, rows);
     answer_end(out, t, start);
@@ -123,11 +125,20 @@ static bool serve_crypto(struct talk *t, struct frame *f, buf *out)
     sl_str aad = get_str(f), data = get_str(f);
     if (!frame_done(f)) return false;
     switch (which) {
-    case CRYPTO_SEAL: e = table_crypto.seal(c, aad, data, &result); break;
-    case CRYPTO_UNSEAL: e = table_crypto.unseal(c, aad, data, &result); break;
-    case CRYPTO_REWRAP: e = table_crypto.rewrap(c, aad, data, &result); break;
-    case CRYPTO_KEY_ID: result = table_crypto.key_id(c, data); break;
-    default: return false;
+    case CRYPTO_SEAL:
+        e = table_crypto.seal(c, aad, data, &result);
+        break;
+    case CRYPTO_UNSEAL:
+        e = table_crypto.unseal(c, aad, data, &result);
+        break;
+    case CRYPTO_REWRAP:
+        e = table_crypto.rewrap(c, aad, data, &result);
+        break;
+    case CRYPTO_KEY_ID:
+        result = table_crypto.key_id(c, data);
+        break;
+    default:
+        return false;
     }
     answer_str(out, t, e, result);
     return true;
@@ -139,19 +150,38 @@ static bool serve_words(struct talk *t, struct frame *f, buf *out)
     sl_call *c = &t->c->pub;
     uint32_t number = f->op == FRAME_RETRY || f->op == FRAME_REPLY ? get_u32(f) : 0;
     sl_str a = f->op == FRAME_COMMIT ? sl_lit(NULL, 0) : get_str(f);
-    sl_str b = f->op == FRAME_HEADER || f->op == FRAME_REPLY || f->op == FRAME_PUBLISH || f->op == FRAME_UNQUEUE ? get_str(f) : sl_lit(NULL, 0);
+    sl_str b = f->op == FRAME_HEADER || f->op == FRAME_REPLY || f->op == FRAME_PUBLISH || f->op == FRAME_UNQUEUE
+                   ? get_str(f)
+                   : sl_lit(NULL, 0);
     sl_str d = f->op == FRAME_PUBLISH ? get_str(f) : sl_lit(NULL, 0);
     if (!frame_done(f)) return false;
     switch (f->op) {
-    case FRAME_HEADER: answer(out, t, table_core.header(c, a, b)); return true;
-    case FRAME_REPLY: answer(out, t, table_core.reply(c, (int32_t)number, a, b)); return true;
-    case FRAME_WRITE: answer(out, t, table_core.write(c, a)); return true;
-    case FRAME_LOCK: answer(out, t, table_store.lock(c, a)); return true;
-    case FRAME_COMMIT: answer(out, t, table_store.commit(c)); return true;
-    case FRAME_PUBLISH: answer(out, t, table_bus.publish(c, a, b, d)); return true;
-    case FRAME_UNQUEUE: answer(out, t, table_jobs.cancel(c, a, b)); return true;
-    case FRAME_RETRY: answer(out, t, table_jobs.retry(c, number, a)); return true;
-    default: return false;
+    case FRAME_HEADER:
+        answer(out, t, table_core.header(c, a, b));
+        return true;
+    case FRAME_REPLY:
+        answer(out, t, table_core.reply(c, (int32_t)number, a, b));
+        return true;
+    case FRAME_WRITE:
+        answer(out, t, table_core.write(c, a));
+        return true;
+    case FRAME_LOCK:
+        answer(out, t, table_store.lock(c, a));
+        return true;
+    case FRAME_COMMIT:
+        answer(out, t, table_store.commit(c));
+        return true;
+    case FRAME_PUBLISH:
+        answer(out, t, table_bus.publish(c, a, b, d));
+        return true;
+    case FRAME_UNQUEUE:
+        answer(out, t, table_jobs.cancel(c, a, b));
+        return true;
+    case FRAME_RETRY:
+        answer(out, t, table_jobs.retry(c, number, a));
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -160,12 +190,24 @@ static bool granted(const struct talk *t, uint8_t op)
 {
     const sl_host *h = &((const struct generation *)t->c->generation)->host;
     switch (op) {
-    case FRAME_QUERY: case FRAME_LIST: case FRAME_LOCK: case FRAME_COMMIT: return h->store != NULL;
-    case FRAME_PUBLISH: case FRAME_ASK: return h->bus != NULL;
-    case FRAME_ENQUEUE: case FRAME_UNQUEUE: case FRAME_RETRY: return h->jobs != NULL;
-    case FRAME_FETCH: return h->http != NULL;
-    case FRAME_CRYPTO: return h->crypto != NULL;
-    default: return true;
+    case FRAME_QUERY:
+    case FRAME_LIST:
+    case FRAME_LOCK:
+    case FRAME_COMMIT:
+        return h->store != NULL;
+    case FRAME_PUBLISH:
+    case FRAME_ASK:
+        return h->bus != NULL;
+    case FRAME_ENQUEUE:
+    case FRAME_UNQUEUE:
+    case FRAME_RETRY:
+        return h->jobs != NULL;
+    case FRAME_FETCH:
+        return h->http != NULL;
+    case FRAME_CRYPTO:
+        return h->crypto != NULL;
+    default:
+        return true;
     }
 }
 
@@ -174,14 +216,22 @@ bool serve(struct talk *t, buf *out)
     struct frame *f = &t->frame;
     if (!granted(t, f->op)) return false;
     switch (f->op) {
-    case FRAME_INPUT: return serve_input(t, f, out);
-    case FRAME_QUERY: return serve_query(t, f, out, false);
-    case FRAME_LIST: return serve_query(t, f, out, true);
-    case FRAME_ASK: return serve_ask(t, f, out);
-    case FRAME_ENQUEUE: return serve_enqueue(t, f, out);
-    case FRAME_FETCH: return serve_fetch(t, f, out);
-    case FRAME_CRYPTO: return serve_crypto(t, f, out);
-    default: return serve_words(t, f, out);
+    case FRAME_INPUT:
+        return serve_input(t, f, out);
+    case FRAME_QUERY:
+        return serve_query(t, f, out, false);
+    case FRAME_LIST:
+        return serve_query(t, f, out, true);
+    case FRAME_ASK:
+        return serve_ask(t, f, out);
+    case FRAME_ENQUEUE:
+        return serve_enqueue(t, f, out);
+    case FRAME_FETCH:
+        return serve_fetch(t, f, out);
+    case FRAME_CRYPTO:
+        return serve_crypto(t, f, out);
+    default:
+        return serve_words(t, f, out);
     }
 }
 
@@ -218,9 +268,10 @@ bool serve_one_way(struct talk *t, struct frame *f)
 void serve_late(struct talk *t, buf *out, sl_err late) { answer(out, t, late); }
 
 /* ---- what a handler is likely to read, sent along with the call ---- */
-static const char *const facts[] = { "tenant", "actor", "role", "request_id", "trace_id", "traceparent", "method", "route", "remote",
-                                     "job_id", "job_key", "attempt", "max_attempts", "event_id", "topic", "tick", "caller",
-                                     "state_version", "reason" };
+static const char *const facts[] = { "tenant",      "actor",   "role",          "request_id", "trace_id",
+                                     "traceparent", "method",  "route",         "remote",     "job_id",
+                                     "job_key",     "attempt", "max_attempts",  "event_id",   "topic",
+                                     "tick",        "caller",  "state_version", "reason" };
 
 struct inputs {
     buf *out;
@@ -242,8 +293,7 @@ static void put_properties(struct inputs *in, uint32_t from, const json_t *schem
 {
     const char *name;
     json_t *property;
-    json_object_foreach(json_object_get(schema, "properties"), name, property)
-        put_input(in, from, sl_cstr(name), true);
+    json_object_foreach(json_object_get(schema, "properties"), name, property) put_input(in, from, sl_cstr(name), true);
 }
 
 static void put_path(struct inputs *in, const char *route)

@@ -1,4 +1,5 @@
-/* cell_spawn.c - starts the child process of a plugin: this program again, with one end of a socket and the plugin's file. */
+/* cell_spawn.c - starts the child process of a plugin: this program again, with one end of a socket and the plugin's
+ * file. */
 #include "module/cell.h"
 #include "base/log.h"
 #include <errno.h>

@@ -10,11 +10,13 @@ static sl_err ready(sl_call *pub, const char *what, bool in_transaction) { retur
 static bool sane(sl_str s) { return s.p || s.n == 0; }
 
 /* ---- sl.store ---- */
-static sl_err rows_question(sl_call *pub, enum frame_op op, sl_str sql, const sl_value *args, uint32_t n, struct frame *f)
+static sl_err rows_question(sl_call *pub, enum frame_op op, sl_str sql, const sl_value *args, uint32_t n,
+                            struct frame *f)
 {
     if (!sane(sql) || (n && !args)) return SL_EINVAL;
     for (uint32_t i = 0; i < n; i++)
-        if (args[i].type > SL_BLOB || ((args[i].type == SL_TEXT || args[i].type == SL_BLOB) && !sane(args[i].s))) return SL_EINVAL;
+        if (args[i].type > SL_BLOB || ((args[i].type == SL_TEXT || args[i].type == SL_BLOB) && !sane(args[i].s)))
+            return SL_EINVAL;
     struct cell_question q = question_begin((call *)pub, op);
     put_str(q.out, sql);
     put_values(q.out, args, n);
@@ -58,8 +60,12 @@ static sl_err child_commit(sl_call *pub)
     return e ? e : question_end((call *)pub, question_begin((call *)pub, FRAME_COMMIT), true, &f);
 }
 
-static const sl_store child_store = { .size = sizeof(sl_store), .version = 1, .query = child_query, .reply_list = child_reply_list,
-                                      .lock = child_lock, .commit = child_commit };
+static const sl_store child_store = { .size = sizeof(sl_store),
+                                      .version = 1,
+                                      .query = child_query,
+                                      .reply_list = child_reply_list,
+                                      .lock = child_lock,
+                                      .commit = child_commit };
 
 /* ---- sl.bus ---- */
 static sl_err child_publish(sl_call *pub, sl_str topic, sl_str key, sl_str json)
@@ -138,8 +144,9 @@ static sl_err child_retry(sl_call *pub, uint32_t delay_ms, sl_str why)
     return question_end((call *)pub, q, false, &f);
 }
 
-static const sl_jobs child_jobs = { .size = sizeof(sl_jobs), .version = 1, .enqueue = child_enqueue, .cancel = child_cancel,
-                                    .retry = child_retry };
+static const sl_jobs child_jobs = {
+    .size = sizeof(sl_jobs), .version = 1, .enqueue = child_enqueue, .cancel = child_cancel, .retry = child_retry
+};
 
 /* ---- sl.http ---- */
 static sl_response *read_response(call *c, struct frame *f)
@@ -170,7 +177,9 @@ static sl_err child_fetch(sl_call *pub, const sl_request *r, const sl_response *
     if (e) return e;
     if (!r || r->size < offsetof(sl_request, n_headers) + sizeof r->n_headers) return SL_EINVAL;
     memcpy(&w, r, r->size < sizeof w ? r->size : sizeof w);
-    if (!sane(w.method) || !sane(w.url) || !sane(w.body) || w.n_headers > FETCH_FIELDS_MAX || (w.n_headers && !w.headers)) return SL_EINVAL;
+    if (!sane(w.method) || !sane(w.url) || !sane(w.body) || w.n_headers > FETCH_FIELDS_MAX ||
+        (w.n_headers && !w.headers))
+        return SL_EINVAL;
     for (uint64_t i = 0; i < w.n_headers; i++)
         if (!sane(w.headers[i].name) || !sane(w.headers[i].value)) return SL_EINVAL;
     struct cell_question q = question_begin((call *)pub, FRAME_FETCH);
@@ -212,7 +221,9 @@ static void child_set(sl_call *c, uint32_t metric, double v, const sl_str *label
 {
     child_count(c, metric, v, labels, n, true);
 }
-static const sl_metrics child_metrics = { .size = sizeof(sl_metrics), .version = 1, .add = child_add, .set = child_set };
+static const sl_metrics child_metrics = {
+    .size = sizeof(sl_metrics), .version = 1, .add = child_add, .set = child_set
+};
 
 /* ---- sl.crypto ---- */
 static sl_err crypto(sl_call *pub, enum frame_crypto which, sl_str aad, sl_str data, sl_str *out)
@@ -231,17 +242,30 @@ static sl_err crypto(sl_call *pub, enum frame_crypto which, sl_str aad, sl_str d
     if (!e) *out = get_str(&f);
     return e;
 }
-static sl_err child_seal(sl_call *c, sl_str aad, sl_str plain, sl_str *blob) { return crypto(c, CRYPTO_SEAL, aad, plain, blob); }
-static sl_err child_unseal(sl_call *c, sl_str aad, sl_str blob, sl_str *plain) { return crypto(c, CRYPTO_UNSEAL, aad, blob, plain); }
-static sl_err child_rewrap(sl_call *c, sl_str aad, sl_str blob, sl_str *out) { return crypto(c, CRYPTO_REWRAP, aad, blob, out); }
+static sl_err child_seal(sl_call *c, sl_str aad, sl_str plain, sl_str *blob)
+{
+    return crypto(c, CRYPTO_SEAL, aad, plain, blob);
+}
+static sl_err child_unseal(sl_call *c, sl_str aad, sl_str blob, sl_str *plain)
+{
+    return crypto(c, CRYPTO_UNSEAL, aad, blob, plain);
+}
+static sl_err child_rewrap(sl_call *c, sl_str aad, sl_str blob, sl_str *out)
+{
+    return crypto(c, CRYPTO_REWRAP, aad, blob, out);
+}
 static sl_str child_key_id(sl_call *c, sl_str blob)
 {
     sl_str id = sl_lit(NULL, 0);
     crypto(c, CRYPTO_KEY_ID, sl_lit(NULL, 0), blob, &id);
     return id;
 }
-static const sl_crypto child_crypto = { .size = sizeof(sl_crypto), .version = 1, .seal = child_seal, .unseal = child_unseal,
-                                        .rewrap = child_rewrap, .key_id = child_key_id };
+static const sl_crypto child_crypto = { .size = sizeof(sl_crypto),
+                                        .version = 1,
+                                        .seal = child_seal,
+                                        .unseal = child_unseal,
+                                        .rewrap = child_rewrap,
+                                        .key_id = child_key_id };
 
 void child_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n)
 {

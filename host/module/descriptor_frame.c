@@ -18,7 +18,15 @@ static sl_err create_elsewhere(sl_call *c, void **self)
 
 static void destroy_elsewhere(void *self) { (void)self; }
 
-enum step_bit { HAS_CREATE = 1, HAS_START = 2, HAS_STOP = 4, HAS_DESTROY = 8, HAS_HEALTH = 16, HAS_SAVE = 32, HAS_LOAD = 64 };
+enum step_bit {
+    HAS_CREATE = 1,
+    HAS_START = 2,
+    HAS_STOP = 4,
+    HAS_DESTROY = 8,
+    HAS_HEALTH = 16,
+    HAS_SAVE = 32,
+    HAS_LOAD = 64
+};
 
 static uint32_t steps_of(const sl_lifecycle *l)
 {
@@ -32,7 +40,7 @@ static void put_cstr(buf *b, const char *s) { put_str(b, sl_cstr(s)); }
 static void write_entry(buf *b, const sl_entry *e)
 {
     const char *const texts[] = { e->name, e->scope, e->in, e->query, e->out, e->doc, e->schedule };
-    const uint32_t numbers[] = { (uint32_t)e->kind, e->flags,    e->status,   e->deadline_ms,
+    const uint32_t numbers[] = { (uint32_t)e->kind, e->flags,    e->status,    e->deadline_ms,
                                  e->max_inflight,   e->attempts, e->backoff_ms };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         put_cstr(b, texts[i]);
@@ -89,8 +97,8 @@ static void take_entries(struct frame *f, arena *a, sl_plugin *p)
     for (uint32_t i = 0; i < p->n_entries && !f->bad; i++, e++) {
         const char **const texts[] = { &e->name, &e->scope, &e->in, &e->query, &e->out, &e->doc, &e->schedule };
         uint32_t kind = 0;
-        uint32_t *const numbers[] = { &kind,           &e->flags,    &e->status,   &e->deadline_ms,
-                                      &e->max_inflight, &e->attempts, &e->backoff_ms };
+        uint32_t *const numbers[] = { &kind,        &e->flags,     &e->status, &e->deadline_ms, &e->max_inflight,
+                                      &e->attempts, &e->backoff_ms };
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
             *texts[k] = take_cstr(f, a);
         for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)

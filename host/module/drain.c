@@ -109,10 +109,10 @@ static void unload(call *c, struct generation *g, int64_t began, int64_t drained
     set_state(g, proven ? GENERATION_GONE : closes ? GENERATION_STUCK : GENERATION_KEPT);
     report(g, began, drained, proven,
            proven && g->isolated ? "unloaded: its process has ended"
-           : proven  ? "unloaded: in neither /proc/self/maps nor the dynamic linker's list"
-           : closes  ? "stopped and closed, but its library stays mapped: see the findings on its file"
-           : g->keep ? "stopped; its library is kept for ever, as the findings on its file say"
-                     : "stopped; this build does not unload libraries");
+           : proven              ? "unloaded: in neither /proc/self/maps nor the dynamic linker's list"
+           : closes              ? "stopped and closed, but its library stays mapped: see the findings on its file"
+           : g->keep             ? "stopped; its library is kept for ever, as the findings on its file say"
+                                 : "stopped; this build does not unload libraries");
     if (m->staged == g) { /* disabled: the table stays, to answer 503 */
         unlist(g);
         return;

@@ -1,4 +1,5 @@
-/* frame.c - the words between the host and a plugin's child process: length-prefixed frames of flat values, bounds-checked. */
+/* frame.c - the words between the host and a plugin's child process: length-prefixed frames of flat values,
+ * bounds-checked. */
 #include "module/frame.h"
 
 enum { ABSENT = 0xffffffff };
@@ -56,21 +57,26 @@ void put_pairs(buf *b, const sl_pair *p, size_t n)
 void put_strs(buf *b, const sl_str *s, size_t n)
 {
     put_count(b, n, FRAME_ITEMS_MAX);
-    for (size_t i = 0; i < n && !b->overflow; i++) put_str(b, s[i]);
+    for (size_t i = 0; i < n && !b->overflow; i++)
+        put_str(b, s[i]);
 }
 
 static void put_value(buf *b, const sl_value *v)
 {
     buf_add_char(b, (char)v->type);
-    if (v->type == SL_INT) put_i64(b, v->i);
-    else if (v->type == SL_REAL) put_f64(b, v->d);
-    else if (v->type == SL_TEXT || v->type == SL_BLOB) put_str(b, v->s);
+    if (v->type == SL_INT)
+        put_i64(b, v->i);
+    else if (v->type == SL_REAL)
+        put_f64(b, v->d);
+    else if (v->type == SL_TEXT || v->type == SL_BLOB)
+        put_str(b, v->s);
 }
 
 static void put_many(buf *b, const sl_value *v, size_t n, size_t max)
 {
     put_count(b, n, max);
-    for (size_t i = 0; i < n && !b->overflow; i++) put_value(b, &v[i]);
+    for (size_t i = 0; i < n && !b->overflow; i++)
+        put_value(b, &v[i]);
 }
 
 void put_values(buf *b, const sl_value *v, size_t n) { put_many(b, v, n, FRAME_ITEMS_MAX); }
@@ -91,7 +97,8 @@ size_t frame_read(struct frame *f, sl_str bytes)
     if (bytes.n < FRAME_HEAD) return 0;
     memcpy(&length, bytes.p, 4);
     uint8_t op = (uint8_t)bytes.p[4];
-    if (length < FRAME_HEAD - 4 || length > FRAME_MAX - 4 || op == 0 || op >= FRAME_OPS || bytes.p[5] || bytes.p[6] || bytes.p[7])
+    if (length < FRAME_HEAD - 4 || length > FRAME_MAX - 4 || op == 0 || op >= FRAME_OPS || bytes.p[5] || bytes.p[6] ||
+        bytes.p[7])
         return SIZE_MAX;
     if (bytes.n < (size_t)length + 4) return 0;
     f->op = op;
@@ -171,7 +178,8 @@ const sl_str *get_strs(struct frame *f, arena *a, size_t *n)
 {
     *n = get_count(f, 4, FRAME_ITEMS_MAX);
     sl_str *s = arena_alloc(a, (*n + 1) * sizeof *s);
-    for (size_t i = 0; i < *n; i++) s[i] = get_str(f);
+    for (size_t i = 0; i < *n; i++)
+        s[i] = get_str(f);
     return s;
 }
 
@@ -182,10 +190,14 @@ static sl_value get_value(struct frame *f)
     memset(&v, 0, sizeof v);
     take(f, &type, 1);
     v.type = type;
-    if (type == SL_INT) v.i = get_i64(f);
-    else if (type == SL_REAL) v.d = get_f64(f);
-    else if (type == SL_TEXT || type == SL_BLOB) v.s = get_str(f);
-    else if (type != SL_NULL) f->bad = true;
+    if (type == SL_INT)
+        v.i = get_i64(f);
+    else if (type == SL_REAL)
+        v.d = get_f64(f);
+    else if (type == SL_TEXT || type == SL_BLOB)
+        v.s = get_str(f);
+    else if (type != SL_NULL)
+        f->bad = true;
     return v;
 }
 
@@ -193,7 +205,8 @@ static const sl_value *get_many(struct frame *f, arena *a, size_t *n, size_t max
 {
     *n = get_count(f, 1, max);
     sl_value *v = arena_alloc(a, (*n + 1) * sizeof *v);
-    for (size_t i = 0; i < *n; i++) v[i] = get_value(f);
+    for (size_t i = 0; i < *n; i++)
+        v[i] = get_value(f);
     return v;
 }
 

@@ -76,8 +76,7 @@ static void retire_staged(struct module *m)
 static void read_only(call *c, struct module *m)
 {
     char why[MODULE_WHY];
-    if (m->seen && m->staged && !m->staged->handle && !m->staged->cell)
-        generation_load(c, m->staged, why, sizeof why);
+    if (m->seen && m->staged && !m->staged->handle && !m->staged->cell) generation_load(c, m->staged, why, sizeof why);
     retire_staged(m);
 }
 

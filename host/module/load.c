@@ -230,10 +230,7 @@ static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
     return 1;
 }
 
-bool generation_can_unload(const struct generation *g) 
-{
-    return g->cell || (g->handle && !SANITIZED && !g->keep);
-}
+bool generation_can_unload(const struct generation *g) { return g->cell || (g->handle && !SANITIZED && !g->keep); }
 
 uint64_t generation_size(const struct generation *g)
 {

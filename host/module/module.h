@@ -65,7 +65,7 @@ struct generation { /* one loaded copy of a plugin; freed when the last call tha
     void **metrics; /* struct metric * by index */
     size_t n_metrics;
     struct cell *cell; /* its child process; NULL = it runs here */
-    bool draining; /* the door is shut: module_invoke answers SL_EUNAVAIL */
+    bool draining;     /* the door is shut: module_invoke answers SL_EUNAVAIL */
     /* ---- private to module/ ---- */
     sl_plugin spec; /* the descriptor, strings and tables replaced by copies */
     sl_lifecycle life;
@@ -201,7 +201,7 @@ struct module_process {
     int pid; /* 0 = none at the moment */
     uint32_t starts, crashes;
     bool quarantined;
-    uint64_t resident; /* bytes */
+    uint64_t resident;  /* bytes */
     int64_t crashed_at; /* microseconds since 1970; 0 = never */
     char last_crash[160];
 };

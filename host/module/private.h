@@ -40,7 +40,8 @@ bool generation_open(struct generation *g, char *why, size_t why_size); /* dlope
 bool generation_load(call *c, struct generation *g, char *why, size_t why_size);
 void generation_destroy(struct generation *g); /* before the unload; a child process does it when it is closed */
 bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
-/* [S] with a child process. Let go of the code and keep what the tables say, so that routes of a module that does not run can say so. */
+/* [S] with a child process. Let go of the code and keep what the tables say, so that routes of a module that does not
+ * run can say so. */
 void generation_unload(struct generation *g);
 /* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
 bool generation_mapped(const struct generation *g);
@@ -92,7 +93,8 @@ sl_err may_wait(sl_call *c, const char *what, bool in_transaction);
 void plugin_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n);
 /* How a child process differs: its transactions are the host's, and its plugin's log lines go there. */
 extern bool (*module_in_transaction)(const call *c);
-extern void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n); /* NULL = the log */
+extern void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair *fields,
+                             size_t n); /* NULL = the log */
 /* As sl.metrics, for a call that need not be the one that runs now. */
 void metrics_change(call *c, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set);
 extern const sl_core table_core;
@@ -131,7 +133,8 @@ sl_err entry_run(call *c, struct entry *e);
 /* ---- steps.c: one lifecycle function as a call of its own ---- */
 enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_HEALTH, STEP_SAVE, STEP_LOAD };
 /* [S] Runs it within ms; SL_OK also when the plugin has none. Otherwise `why` is a sentence. */
-sl_handler *step_handler(const struct generation *g, enum step step); /* NULL: it has none (create is of another type) */
+sl_handler *step_handler(const struct generation *g,
+                         enum step step);                       /* NULL: it has none (create is of another type) */
 sl_err step_run(call *c, struct generation *g, enum step step); /* only the function, as entry_run [S] */
 sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size);
 

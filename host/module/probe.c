@@ -138,7 +138,8 @@ static bool cell_child_start(struct child *c, struct probe *p)
     }
     buf_init(&order, PROBE_MAX);
     cell_write_init(&order, p->g);
-    if (write(c->fd, order.p, order.n) != (ssize_t)order.n) kill(c->pid, SIGKILL); /* it has read nothing yet: it fits */
+    if (write(c->fd, order.p, order.n) != (ssize_t)order.n)
+        kill(c->pid, SIGKILL); /* it has read nothing yet: it fits */
     buf_free(&order);
     buf_init(&c->out, CELL_READY_MAX);
     return true;
@@ -158,7 +159,7 @@ static void cell_child_result(struct child *c)
     if (n == 0 || n == SIZE_MAX || f.op != FRAME_READY)
         ;
     else if (sl_given(not = get_str(&f)))
-        snprintf(p->why, sizeof p->why, "%.*s", (int)(not.n < MODULE_WHY - 1 ? not.n : MODULE_WHY - 1), not.p);
+        snprintf(p->why, sizeof p->why, "%.*s", (int)(not .n < MODULE_WHY - 1 ? not .n : MODULE_WHY - 1), not .p);
     else if ((d = descriptor_take(&f, g.arena)) && descriptor_read(&g, d, p->why, sizeof p->why)) {
         char why[256];
         describe(&text, &g);

@@ -3,7 +3,11 @@
 #include "base/log.h"
 #include "store/store.h"
 
-enum { GRACE_MS = 1000, STATE_MAX = 64 << 20, CELL_GRACE_MS = 4000 }; /* a child process is killed first, if it must be */
+enum {
+    GRACE_MS = 1000,
+    STATE_MAX = 64 << 20,
+    CELL_GRACE_MS = 4000
+}; /* a child process is killed first, if it must be */
 
 /* Shared by who waits for the step and the step itself: whoever lets go last frees it. */
 struct running {

@@ -63,7 +63,10 @@ void plugin_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, siz
     if (level < SL_DEBUG || level > SL_ERROR) level = SL_INFO;
     if (!log_on((int)level) || (g && !log_allowed(g->module))) return;
     if (plugin_log_to) {
-        plugin_log_to(c, level, sl_lit(text.p, length), fields, fields && n < LOG_FIELDS_MAX ? n : fields ? LOG_FIELDS_MAX : 0);
+        plugin_log_to(c, level, sl_lit(text.p, length), fields,
+                      fields && n < LOG_FIELDS_MAX ? n
+                      : fields                     ? LOG_FIELDS_MAX
+                                                   : 0);
         return;
     }
     if (length) memcpy(room, text.p, length);
