@@ -10,12 +10,14 @@ PYTEST ?= /usr/bin/python3 -m pytest
 VARIANT := $(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
 OUT := build$(VARIANT)
 Q := $(if $(V),,@)
+# Uses all cores when make itself was not told how many.
+SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
   libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev libseccomp-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
-  postgresql pgbouncer openssl g++ procps
-BENCH_PACKAGES := nginx-light wrk sqlite3
+  postgresql pgbouncer openssl g++ procps wrk
+BENCH_PACKAGES := nginx-light sqlite3
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 
@@ -53,7 +55,7 @@ help: ## list the targets
 
 # A fresh machine has no pkg-config when make first reads this file: packages first, then make again for the rest.
 build: deps ## build ./appserver and its plugins
-	@$(MAKE) --no-print-directory compile
+	+@$(SUBMAKE) compile
 compile: $(APPSERVER) $(PLUGIN_SO)
 
 # Root is asked for only when a package is missing.
@@ -106,21 +108,21 @@ unit: $(UNIT)
 	$(Q)tests/unit/run $(UNIT)
 
 test: test-deps ## install what is missing, build, run every test (T=pattern picks)
-	@$(MAKE) --no-print-directory compile test-plugins unit
+	+@$(SUBMAKE) compile test-plugins unit
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
 
 test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged is still there
-	@$(MAKE) --no-print-directory compile test-plugins
+	+@$(SUBMAKE) compile test-plugins
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
 bench: test-deps ## ratios against nginx, sqlite3 and pgbench in one run
-	@$(MAKE) --no-print-directory compile test-plugins
+	+@$(SUBMAKE) compile test-plugins
 	@$(call install_missing,$(BENCH_PACKAGES))
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run
 
 fuzz: deps ## each libFuzzer target for FUZZ_SECONDS=10 (T=pattern picks)
 	@$(call install_missing,$(FUZZ_PACKAGES))
-	@$(MAKE) --no-print-directory SAN=fuzz CC=clang run-fuzz
+	+@$(SUBMAKE) SAN=fuzz CC=clang run-fuzz
 run-fuzz: $(FUZZ)
 	$(Q)tests/fuzz/run $(if $(T),$(filter %$(T),$(FUZZ)),$(FUZZ))
 $(OUT)/fuzz/%: tests/fuzz/%.c $(OUT)/libhost.a

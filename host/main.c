@@ -25,6 +25,7 @@ enum {
     ERRORS_MAX = 1 << 20,
     SPARE_CALLS = 4096,
     SWEEP_MS = 60000,
+    USAGE_MS = 2000, /* how far the replicas' counts of a tenant's requests may lie apart */
     WAIT_MS = 10,
     LAST_MS = 2000
 };
@@ -39,7 +40,7 @@ static struct {
     call *booting; /* the boot fiber while it runs */
     bool stopping; /* a signal asked for the end */
     uv_signal_t signals[3];
-    ticker *sweeper;
+    ticker *sweeper, *usage;
 } host;
 
 /* ---- the service manager: systemd's notify protocol, sd_notify(3) ---- */
@@ -122,6 +123,14 @@ static struct http_config http_settings(const struct config *c)
         .idempotency_ms = c->idempotency_ms,
         .cors_origins = c->cors_origins.item,
         .n_cors_origins = c->cors_origins.n,
+        .token_rate = c->token_rate,
+        .address_rate = c->address_rate,
+        .tenant_rate = c->tenant_rate,
+        .tenant_rates = c->tenant_rates.item,
+        .n_tenant_rates = c->tenant_rates.n,
+        .tenant_inflight = (uint32_t)c->tenant_inflight,
+        .tenant_daily = (uint64_t)c->tenant_daily,
+        .max_waiting = (unsigned)c->max_waiting,
     };
 }
 
@@ -199,6 +208,8 @@ static void stop(call *c)
     }
     if (host.sweeper) ticker_stop(host.sweeper);
     host.sweeper = NULL;
+    if (host.usage) ticker_stop(host.usage);
+    host.usage = NULL;
     if (host.stage >= JOBS_ON) {
         call_deadline(c, left_of(began, host.cfg->drain_ms) + LAST_MS);
         jobs_drain(c);
@@ -260,6 +271,12 @@ static void sweep(call *c, void *arg)
     http_sweep(c);
 }
 
+static void usage(call *c, void *arg)
+{
+    (void)arg;
+    http_usage_flush(c);
+}
+
 static bool start_serving(call *c)
 {
     char why[1024] = "";
@@ -276,6 +293,7 @@ static bool start_serving(call *c)
         return failed("the server cannot listen", why, EXIT_RUNTIME);
     host.stage = SERVING;
     host.sweeper = ticker_start("sweep", SWEEP_MS, sweep, NULL);
+    host.usage = ticker_start("usage", USAGE_MS, usage, NULL);
     return true;
 }
 

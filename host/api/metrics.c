@@ -83,6 +83,7 @@ static void store(void)
     gauge("db_connections_open", "Connections to the store.", s.open);
     gauge("db_connections_active", "Of these, at work.", s.active);
     gauge("db_connections_max", "The most that may be open.", s.max_open);
+    gauge("db_calls_waiting", "Calls in line for a connection.", s.waiting);
     COUNTER("db_commits_total", "Transactions committed.", s.commits);
     COUNTER("db_batches_total", "Commits to the disk; one may carry many transactions.", s.batches);
     COUNTER("db_rollbacks_total", "Transactions rolled back.", s.rollbacks);

@@ -1,6 +1,7 @@
 /* system.c - the routes that show the server itself: health, readiness, metrics, status, version. */
 #include "api/api.h"
 #include "base/clock.h"
+#include "http/http.h"
 #include "net/server.h"
 #include "observe/metrics.h"
 #include "store/store.h"
@@ -151,7 +152,7 @@ static const struct check *check_of(const struct check *list, size_t n, const ch
 static void add_process(buf *b, const struct module *m)
 {
     struct module_process p;
-    json_field_str(b, "isolation", m->isolated ? SL("process") : SL("in"));
+    json_field_str(b, "isolation", m->isolated ? SL("process") : SL("none"));
     if (!module_process(m, &p)) return;
     json_field_int(b, "pid", p.pid);
     json_field_int(b, "resident_bytes", (int64_t)p.resident);
@@ -224,6 +225,17 @@ static sl_err status(void *self, sl_call *c)
     return reply_buf(c, 200, SL("application/json"), &b);
 }
 
+static sl_err limits(void *self, sl_call *c)
+{
+    buf b;
+    (void)self;
+    buf_init(&b, BODY_MAX);
+    sl_err e = http_limits_write((call *)c, &b);
+    if (!e) return reply_buf(c, 200, SL("application/json"), &b);
+    buf_free(&b);
+    return e;
+}
+
 static sl_err version(void *self, sl_call *c)
 {
     (void)self;
@@ -243,6 +255,8 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "GET /metrics", metrics, .scope = "metrics", .doc = "Prometheus text format." },
     { SL_ROUTE, "GET /system/status", status, .scope = "system:read",
       .doc = "Modules, their state and their timings." },
+    { SL_ROUTE, "GET /system/limits", limits, .scope = "system:read",
+      .doc = "What applies to the caller: rates and what is left of them, calls at once, the tenant's day, sizes." },
     { SL_ROUTE, "GET /system/version", version, .doc = "Version of the server and of the plugin contract." },
 };
 SL_LINKED_PLUGIN(system_plugin, "system", .doc = "Health, metrics and status of the server.", SL_ENTRIES(entries));

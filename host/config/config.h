@@ -3,8 +3,8 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-/* isolation: "in" (this process), "process" (a child) or NULL: as is usual for where its file lies. config: as the file
- * has it, NULL = none. lines: key -> line in the file. */
+/* isolation: "none" (in this process), "process" (a child) or NULL: as is usual for where its file lies. config: as the
+ * file has it, NULL = none. lines: key -> line in the file. */
 struct plugin_config {
     char *name;
     bool enabled, required;
@@ -26,6 +26,9 @@ struct config {
     sl_str tls_cert, tls_key;
     int64_t max_connections, max_header_bytes, max_headers, max_body, max_inflight;
     int64_t header_ms, body_ms, idle_ms, write_ms, deadline_ms, drain_ms, body_min_rate;
+    sl_str token_rate, address_rate, tenant_rate;
+    struct str_list tenant_rates;
+    int64_t tenant_inflight, tenant_daily, max_waiting;
     bool reuse_port, require_tenant;
     sl_str default_tenant;
     int64_t page_default, page_max, idempotency_ms;
@@ -56,7 +59,9 @@ struct config {
 };
 
 /* Everything wrong is gathered, one line each ("configs/config.yaml:12: server.prot: unknown key, did you mean
- * `port`?"); the result is NULL then. argv flags win over the environment, that over the file, that over defaults. */
+ * `port`?"); the result is NULL then, but
+ * for -check, which goes on to what the plugins say. argv flags win over the environment, that over the file, that over
+ * defaults. */
 struct config *config_load(int argc, char **argv, char **env, buf *errors);
 /* The configuration of one plugin against its schema: defaults, then file, then the environment variables that fields
  * name with "x-env" (and NAME_FILE). The result is owned by the caller; NULL: errors got lines with file and line. */

@@ -23,10 +23,10 @@ static void read_isolation(struct load *l, yaml_node_t *node, struct origin o, c
 {
     sl_str text = config_scalar(node);
     if (config_is_null(node)) return;
-    if (sl_given(text) && (sl_is(text, "in") || sl_is(text, "process")))
+    if (sl_given(text) && (sl_is(text, "none") || sl_is(text, "process")))
         p->isolation = arena_cstr(l->cfg->pub.arena, text);
     else
-        config_complain(l, o, path, "must be one of in, process");
+        config_complain(l, o, path, "must be one of none, process");
 }
 
 static void read_config(struct load *l, yaml_document_t *doc, int at, struct origin o, const char *path,

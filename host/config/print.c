@@ -148,7 +148,7 @@ void config_print_plugin(const struct config *cfg, const char *plugin, bool isol
     const json_t *properties = json_object_get(schema, "properties"), *value;
     const char *key;
     buf_printf(out, "  %s:\n    enabled: true\n    required: %s\n    isolation: %s\n", plugin,
-               p && p->required ? "true" : "false", isolated ? "process" : "in");
+               p && p->required ? "true" : "false", isolated ? "process" : "none");
     if (json_object_size(config)) buf_add_cstr(out, "    config:\n");
     json_object_foreach((json_t *)(uintptr_t)config, key, value)
     {
@@ -193,5 +193,5 @@ void config_usage(buf *out)
                    settings[i].initial[0] ? " Default: " : "", settings[i].initial);
     }
     buf_add_cstr(out,
-                 "\nplugins.NAME.enabled, .required, .isolation (in|process), .config: see docs/configuration.md\n");
+                 "\nplugins.NAME.enabled, .required, .isolation (none|process), .config: see docs/configuration.md\n");
 }

@@ -1,4 +1,5 @@
 /* settings.c - the one table of settings: file keys, environment names, flags, defaults, limits and documentation. */
+#include "base/rate.h"
 #include "config/settings.h"
 #include <arpa/inet.h>
 #include <stddef.h>
@@ -92,6 +93,20 @@ static const char *check_origin(sl_str s)
     return from < s.n && !memchr(s.p + from, '/', s.n - from) ? NULL : must;
 }
 
+static const char *check_rate(sl_str s)
+{
+    struct rate r;
+    return rate_parse(s, &r);
+}
+
+static const char *check_tenant_rate(sl_str s)
+{
+    sl_str name;
+    if (!str_split(&s, ' ', &name) || check_tenant(name) || str_trim(s).n == 0)
+        return "must be a tenant and its rate, such as `acme 500/s burst 1000`";
+    return check_rate(s);
+}
+
 static const char *check_directory(sl_str s) { return s.n < 4096 ? NULL : "must be shorter than 4096 bytes"; }
 
 const struct setting settings[] = {
@@ -142,6 +157,21 @@ const struct setting settings[] = {
     { "server.page_max", SET_INT, PUB(page_max), "500", .min = 1, .max = 10000, .doc = "Largest `limit` of a list." },
     { "server.idempotency_retention", SET_DURATION, PUB(idempotency_ms), "24h", .min = MINUTE, .max = 30 * DAY,
       .doc = "How long an `Idempotency-Key` is remembered." },
+
+    { "limits.token", SET_TEXT, PUB(token_rate), "", .check = check_rate,
+      .doc = "Rate of one token or user, such as `50/s`, `600/m` or `50/s burst 200`; beyond: 429. Empty = no limit." },
+    { "limits.address", SET_TEXT, PUB(address_rate), "100/s burst 500", .check = check_rate,
+      .doc = "Rate of one address without a valid token, health routes not counted; 0 = no limit." },
+    { "limits.tenant", SET_TEXT, PUB(tenant_rate), "", .check = check_rate,
+      .doc = "Rate of all callers of one tenant together; empty = no limit." },
+    { "limits.tenants", SET_LIST, PUB(tenant_rates), "", .check = check_tenant_rate,
+      .doc = "Rates of single tenants in place of `tenant`, each `TENANT RATE`, such as `acme 500/s burst 1000`." },
+    { "limits.tenant_inflight", SET_INT, PUB(tenant_inflight), "0", .min = 0, .max = 100000,
+      .doc = "Requests of one tenant in work at once in this process; beyond: 429. 0 = only `server.max_inflight`." },
+    { "limits.tenant_daily", SET_INT, PUB(tenant_daily), "0", .min = 0, .max = 1000000000000,
+      .doc = "Requests of one tenant in a UTC day, over all replicas; beyond: 429. 0 = no limit." },
+    { "limits.waiting", SET_INT, PUB(max_waiting), "2000", .min = 0, .max = 1000000,
+      .doc = "Calls in line for the store, beyond which new requests get 503 at once; 0 = no limit." },
 
     { "database.dsn", SET_TEXT, PUB(dsn), "", "DATABASE_URL", "dsn", .check = check_dsn, .secret = true,
       .doc =
@@ -204,10 +234,11 @@ const struct setting settings[] = {
     { "modules.parked_max", SET_INT, PUB(parked_max), "4", .min = 0, .max = 1000,
       .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
 
-    { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|in|process",
-      .doc = "Where a plugin runs that does not say: `in` the server's process or in a child `process` of its own; "
+    { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|none|process",
+      .doc = "Where a plugin runs that does not say: `none` = in the server itself, `process` = in a child process of "
+             "its own; "
              "`auto` = "
-             "`in` for those that came with the executable, else `process`." },
+             "`none` for those that came with the executable, else `process`." },
     { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
       .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
 

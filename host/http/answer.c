@@ -18,6 +18,7 @@ static void host_headers(struct request *rq, sl_str type)
     if (sl_given(type)) answer_header(rq, SL("Content-Type"), type);
     answer_header(rq, SL("X-Request-Id"), rq->request_id);
     if (sl_given(rq->etag)) answer_header(rq, SL("ETag"), rq->etag);
+    limits_headers(rq);
     if (rq->hit) answer_header(rq, SL("Idempotency-Hit"), SL("true"));
     if (rq->route && (rq->route->flags & SL_SENSITIVE) && !has_header(rq, SL("Cache-Control")))
         answer_header(rq, SL("Cache-Control"), SL("no-store"));

@@ -64,14 +64,18 @@ static bool serving(struct request *rq)
         arena_printf(rq->x->arena, "The service %s does not run now (%s).", m->name, module_status_name(m->status)));
 }
 
+/* Health stays reachable under load: whoever watches must not take it for death. */
+static bool exempt(const struct request *rq) { return rq->route->built_in && !sl_given(rq->route->scope); }
+
 static bool admit(struct request *rq)
 {
     if (!serving(rq)) return false;
-    /* Health and metrics stay reachable under load: whoever watches must not take it for death. */
-    bool exempt = rq->route->built_in && !sl_given(rq->route->scope);
-    if (access_in_flight() >= http_cfg.max_inflight && !exempt)
+    if (exempt(rq)) return authorize(rq) && idempotency_wanted(rq);
+    if (access_in_flight() >= http_cfg.max_inflight)
         return set_problem(rq, 503, "overloaded", SL("The server has too much to do at once; try again shortly."));
-    return authorize(rq) && idempotency_wanted(rq);
+    if (http_cfg.max_waiting && store_stats().waiting >= http_cfg.max_waiting)
+        return set_problem(rq, 503, "overloaded", SL("Too many requests wait for the store; try again shortly."));
+    return limits_take(rq, authorize(rq)) && idempotency_wanted(rq);
 }
 
 static void refuse(struct request *rq) { answer_problem(rq, rq->status, rq->code, rq->detail); }
@@ -245,7 +249,7 @@ static void init(call *c, void *arg)
 static void on_request(exchange *x)
 {
     struct request *rq = x->user;
-    if (!prepare(rq)) {
+    if (!prepare(rq) || (!exempt(rq) && !tenant_enter(rq))) {
         refuse(rq);
         return;
     }

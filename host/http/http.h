@@ -16,6 +16,12 @@ struct http_config {
     int64_t idempotency_ms;     /* how long keys are kept */
     const sl_str *cors_origins; /* empty = CORS is off */
     size_t n_cors_origins;
+    sl_str token_rate, address_rate, tenant_rate; /* as rate_parse reads them */
+    const sl_str *tenant_rates;                   /* "TENANT RATE" each */
+    size_t n_tenant_rates;
+    uint32_t tenant_inflight; /* calls at once of one tenant; 0 = any number */
+    uint64_t tenant_daily;    /* requests of one tenant in a UTC day; 0 = any number */
+    unsigned max_waiting;     /* calls in the store's line, then new ones get 503; 0 = any number */
 };
 void http_setup(const struct http_config *cfg);
 const struct server_hooks *http_hooks(void);
@@ -23,7 +29,9 @@ void http_rebuild_routes(void); /* from the started modules; one pointer swap. E
 /* "METHOD /a/{b}" well formed? Used by the loader's checks; and do two patterns clash? */
 bool route_check(const char *name, char *why, size_t why_size);
 bool route_clash(const char *a, const char *b);
-void http_sweep(call *c); /* [S] removes idempotency records that are too old; for a ticker */
+void http_usage_flush(call *c);              /* [S] adds the tenants' requests to the store's count; for a ticker */
+sl_err http_limits_write(call *c, buf *out); /* what applies to the caller of this request, as JSON */
+void http_sweep(call *c);                    /* [S] removes idempotency records that are too old; for a ticker */
 void http_close(void);
 
 /* ---- schema.c: the JSON Schema subset (docs/api.md lists it) ---- */

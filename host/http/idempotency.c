@@ -1,7 +1,7 @@
 /* idempotency.c - Idempotency-Key: the answer of a POST is kept in the transaction of its effect, and given again. */
 #include "http/request.h"
 
-enum { BODY_KEPT = 1 << 20 };
+enum { BODY_KEPT = 1 << 20, USAGE_DAYS = 35 };
 
 static bool key_ok(sl_str key)
 {
@@ -157,6 +157,9 @@ void http_sweep(call *c)
                         args, 1);
         if (!e) e = store_commit(c);
     } while (!e && rows->changed >= 1000);
+    const sl_value day[] = { sl_int(clock_now() / (24LL * 3600 * 1000000) - USAGE_DAYS) };
+    if (!e) e = store_query(c, &rows, SL("delete from sl_tenant_usage where day < $1"), day, 1);
+    if (!e) e = store_commit(c);
     if (!e) return;
     store_rollback(c);
     log_warn("old idempotency keys could not be removed", LOG_C("error", store_error(c)), LOG_I("code", e));

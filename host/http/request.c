@@ -69,6 +69,7 @@ void request_close(struct request *rq)
     if (rq->entry) module_unpin(rq->entry);
     router_drop(rq->router);
     if (rq->counted) access_end();
+    tenant_leave(rq);
     if (rq->out.room > OUT_KEEP) buf_free(&rq->out);
     buf_clear(&rq->out);
     if (pooled >= POOL_MAX) {

@@ -32,8 +32,11 @@ struct request {         /* pooled; outlives the exchange where it must */
     sl_str type, etag;
     sl_str code, detail, errors; /* of a problem */
     bool counted, gone, streaming, problem, page_used, stale_key, hit, cors;
-    uint32_t retry_after; /* seconds; 0 = the default of the status */
-    uint64_t streamed;    /* bytes */
+    bool limited;                  /* its callers' buckets were charged */
+    struct tenant *tenant;         /* whose calls at once it counts in */
+    sl_str limit_rule, limit_left; /* headers RateLimit-Policy and RateLimit */
+    uint32_t retry_after;          /* seconds; 0 = the default of the status */
+    uint64_t streamed;             /* bytes */
     size_t n_headers;
     buf out; /* the body of the answer; its memory is kept for the next request */
     char id_text[ID_TEXT], trace_text[TRACE_TEXT], actor_text[80];
@@ -72,6 +75,15 @@ bool set_problem(struct request *rq, int status, const char *code, sl_str detail
 void auth_setup(const struct http_config *cfg);
 void auth_close(void);
 bool authorize(struct request *rq); /* false: rq has a problem */
+
+/* ---- limits.c, tenants.c ---- */
+void limits_setup(const struct http_config *cfg);
+void limits_close(void);
+/* Charges the caller's rates and quota; false: rq has a problem (with `authorized` false the one it had, or 429). */
+bool limits_take(struct request *rq, bool authorized);
+void limits_headers(struct request *rq);
+bool tenant_enter(struct request *rq); /* one more call at once; false: rq has a problem */
+void tenant_leave(struct request *rq);
 
 /* ---- trace.c ---- */
 void trace_read(struct request *rq); /* request id and trace id */

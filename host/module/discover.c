@@ -47,7 +47,7 @@ static bool is_isolated(const struct module *m)
 {
     sl_str mode = sl_cstr(m->configured ? m->configured->isolation : NULL);
     if (!sl_given(mode)) mode = module_cfg->isolation;
-    return sl_is(mode, "process") || (!m->first_party && !sl_is(mode, "in"));
+    return sl_is(mode, "process") || (!m->first_party && !sl_is(mode, "none"));
 }
 
 static void found(const char *dir, sl_str name, bool own)

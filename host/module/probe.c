@@ -97,8 +97,19 @@ static _Noreturn void start_afresh(const char *path)
     _exit(1);
 }
 
+/* A crash must end the child by its signal: no handler of the server's, nor a sanitizer's, may catch it. */
+static void default_signals(void)
+{
+    static const int signals[] = {
+        SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT
+    };
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        signal(signals[i], SIG_DFL);
+}
+
 _Noreturn void probe_main(const char *path)
 {
+    default_signals();
     struct generation *g = generation_new(module_new(SL("probed")));
     g->path = arena_cstr(g->arena, sl_cstr(path));
     report(g);
@@ -107,13 +118,9 @@ _Noreturn void probe_main(const char *path)
 /* Nothing of the server is left within the plugin's reach: no descriptor, no handler, no core file. */
 static _Noreturn void child_main(struct generation *g, int fd, bool afresh)
 {
-    static const int signals[] = {
-        SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT
-    }; /* a sanitizer catches these */
     struct rlimit none = { 0, 0 };
     sigset_t all;
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        signal(signals[i], SIG_DFL);
+    default_signals();
     sigemptyset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -98,6 +98,7 @@ static struct store_stats pg_stats(void)
     s.open = pg_pool.n_ready;
     s.max_open = store_cfg()->max_open;
     s.batches = s.commits;
+    s.waiting = pg_pool.n_queue;
     s.up = pg_pool.open && !pg_pool.closing && (pg_pool.n_ready || !pg_pool.failed);
     for (const struct pg_conn *conn = pg_pool.conns; conn; conn = conn->next)
         s.active += conn->count || conn->tx || conn->cancel;

@@ -261,6 +261,7 @@ static struct store_stats sqlite_stats(void)
         s.open += sqlite.conn[i].db != NULL;
     s.active = (int)(batch_active() + sqlite.reading);
     s.max_open = sqlite.memory ? 1 : CONNECTIONS;
+    s.waiting = batch_waiting();
     return s;
 }
 

@@ -77,6 +77,7 @@ sl_err sqlite_lock(call *c, sl_str name);
 sl_err sqlite_commit(call *c);
 void sqlite_rollback(call *c);
 unsigned batch_active(void);
+unsigned batch_waiting(void);                    /* calls in the line of writers */
 sl_err batch_enter(call *c, bool wait_for_ever); /* [S] become the one call that uses the write connection */
 void batch_leave(call *c);
 void batch_drain(call *c); /* [S] everything released is committed; nobody holds when it returns */

@@ -25,7 +25,7 @@ static struct {
     call *holder;
     struct waiter *head, *tail;
     struct member *members, **members_end;
-    unsigned n_members;
+    unsigned n_members, n_waiting;
     bool begun; /* BEGIN IMMEDIATE succeeded */
     bool dirty; /* a released call has written */
     bool away;  /* the write connection is at work on the writer's thread for nobody in particular */
@@ -35,6 +35,7 @@ static struct {
 } batch = { .members_end = &batch.members };
 
 unsigned batch_active(void) { return batch.holder != NULL; }
+unsigned batch_waiting(void) { return batch.n_waiting; }
 
 static void commit_start(void);
 static void turn_end(void *arg);
@@ -44,6 +45,7 @@ static void turn_end(void *arg);
 static void leave_line(void *op)
 {
     struct waiter *w = op;
+    batch.n_waiting--;
     if (w->prev)
         w->prev->next = w->next;
     else
@@ -84,6 +86,7 @@ sl_err batch_enter(call *c, bool wait_for_ever)
     else
         batch.head = &w;
     batch.tail = &w;
+    batch.n_waiting++;
     sl_err e = call_wait(c, wait_for_ever ? NULL : leave_line, &w);
     if (e == SL_ETIME) return store_fail(c, e, "the deadline passed in the line of writers");
     if (e) return store_fail(c, e, "the call was cancelled in the line of writers");

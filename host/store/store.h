@@ -48,6 +48,7 @@ const char *store_error(const call *c); /* the engine's sentence for the last er
 /* Numbers for metrics and status. */
 struct store_stats {
     int open, active, max_open;
+    unsigned waiting; /* calls in line for a connection */
     uint64_t commits, batches, rollbacks, retries, queries, errors;
     bool up;
 };

@@ -87,7 +87,7 @@ def test_memory_time_ids_json_log(probe):
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", j["id"])
     assert j["pointer"] == "x\ny" and j["subtree"] == '[1,{"b":true}]' and j["bad_json"] is None and j["null_value"] is None
     assert j["started"] == 1 and j["greeting"] == "good day" and j["generation"] == 1 and j["isolated"] is (os.environ.get("SL_ISOLATION") == "process")
-    line = next(x for x in probe.log.splitlines() if "probe says hello" in x)
+    line = probe.said("probe says hello")
     assert "plugin=probe" in line and "GET /probe/core" in line and "request_id=" in line
     assert "\n" not in line and "quoted" in line
 
@@ -102,7 +102,7 @@ def test_pool_handler_may_not_wait(probe):
         assert j[function] == "SL_ESTATE", function
     assert j["q"] == "seen" and len(j["id"]) == 36
     assert 'probe_counts_total{way="pool"} ' in probe.get("/metrics", token=None).text
-    assert "from the pool" in probe.log
+    probe.said("from the pool")
 
 
 def test_reserved_and_malformed_headers_are_refused(probe):
@@ -134,7 +134,7 @@ def test_stream(probe):
 def test_deadline_reaches_a_sleeping_handler(probe):
     began = time.monotonic()
     assert probe.get("/probe/hold").status_code == 504
-    assert 0.4 < time.monotonic() - began < 3
+    assert 1.4 < time.monotonic() - began < 15
 
 
 def test_max_inflight_of_an_entry(probe):
@@ -142,9 +142,9 @@ def test_max_inflight_of_an_entry(probe):
     sockets = []
     for _ in range(2):
         s = socket.create_connection(("127.0.0.1", probe.port))
-        s.sendall(b"GET /probe/hold?ms=400 HTTP/1.1\r\nHost: x\r\n\r\n")
+        s.sendall(b"GET /probe/hold?ms=1200 HTTP/1.1\r\nHost: x\r\n\r\n")
         sockets.append(s)
-    time.sleep(0.1)
+    probe.under_way(2)
     third = probe.get("/probe/hold?ms=1")
     assert third.status_code == 429 and third.headers["Retry-After"]
     for s in sockets:
@@ -155,7 +155,7 @@ def test_max_inflight_of_an_entry(probe):
 
 def test_watchdog_names_who_held_the_loop(probe):
     assert probe.get("/probe/busy?ms=200").status_code == 204
-    line = eventually(lambda: next((x for x in probe.log.splitlines() if "held the loop" in x and "/probe/busy" in x), None))
+    line = probe.said("held the loop", "/probe/busy")
     assert "module=probe" in line
     modules = {m["name"]: m for m in get(probe, "/system/status")["modules"]}
     assert modules["probe"]["slow_calls"] >= 1
@@ -207,7 +207,7 @@ def test_only_the_store_may_be_waited_for_inside_a_transaction(probe):
     for function in ("sleep", "fetch", "ask", "offload"):
         assert j[function] == "SL_ESTATE", function
     assert j["query"] == "SL_OK" and j["own_row"] == 1
-    assert any("only the store may be waited for" in x and "POST /probe/in-transaction" in x for x in probe.log.splitlines())
+    probe.said("only the store may be waited for", "POST /probe/in-transaction")
 
 
 # ---- sl.bus, sl.jobs ----
@@ -273,7 +273,7 @@ def test_who_cannot_be_asked(probe):
 def test_ask_ends_with_its_time(probe):
     began = time.monotonic()
     assert asked(probe, "probe.slow", {}, timeout_ms=100) == {"code": "SL_ETIME"}
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15  # the one asked takes a minute
 
 
 def test_questions_within_questions_end(probe):
@@ -299,7 +299,7 @@ def test_metrics_of_a_plugin(probe):
     value = lambda t: float((re.search(r'probe_counts_total\{way="a"\} (\S+)', t) or [0, 0])[1])  # noqa: E731
     assert value(text) == value(before) + 1, "the wrong ones must not count"
     assert "probe_level 42" in text and re.search(r"probe_seconds_count [1-9]", text)
-    assert "a metric was given a wrong index" in probe.log
+    probe.said("a metric was given a wrong index")
 
 
 def test_crypto(probe):

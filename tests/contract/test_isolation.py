@@ -15,7 +15,7 @@ modules:
   migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
   process_memory: 256MiB
 plugins:
-  bench: {{isolation: in}}
+  bench: {{isolation: none}}
   bad: {{isolation: process}}
 """
 
@@ -261,5 +261,5 @@ def test_children_end_with_their_host(start):
 
 def test_plugins_from_elsewhere_are_isolated_by_default(start):
     s = start(config=CONFIG + "  hello: {enabled: true}\n", env={"MODULES_ISOLATION": "auto"})
-    assert module(s, "hello")["isolation"] == "process" and module(s, "accounts")["isolation"] == "in"
+    assert module(s, "hello")["isolation"] == "process" and module(s, "accounts")["isolation"] == "none"
     assert s.get("/hello", token=None).json() == {"hello": "world"}

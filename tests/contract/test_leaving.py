@@ -37,11 +37,11 @@ def gauge(server, name):
 
 def test_a_client_that_leaves_ends_its_call(server):
     began = time.monotonic()
-    send(server, b"GET /probe/hold?ms=400 HTTP/1.1\r\n" + HEAD + b"\r\n", 0.05)
+    send(server, b"GET /probe/hold-long HTTP/1.1\r\n" + HEAD + b"\r\n", 0.05)
     while gauge(server, "http_requests_in_flight") > 1:  # the one that asks
-        assert time.monotonic() - began < 5
-    assert time.monotonic() - began < 0.4  # it did not wait to its end
-    assert re.search(r"route=/probe/hold .*status=499 ", server.log)
+        assert time.monotonic() - began < 15  # it does not wait to its end
+        time.sleep(0.02)
+    server.said("route=/probe/hold-long ", "status=499 ")
 
 
 def test_leaving_anywhere_leaves_nothing_behind(server):
@@ -74,4 +74,4 @@ def test_leaving_anywhere_leaves_nothing_behind(server):
 
 def test_a_body_over_the_limit_is_logged_with_its_route(server):
     send(server, b"POST /accounts HTTP/1.1\r\nContent-Length: 100000000\r\n" + JSON + HEAD + b"\r\n", 0.2)
-    assert re.search(r"method=POST route=/accounts .*status=413 ", server.log)
+    server.said("method=POST route=/accounts ", "status=413 ")

@@ -1,5 +1,6 @@
 """server.py - starts an appserver for a test on a free loopback port and talks to it."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,7 +33,7 @@ class Server:
         self.env = {"PATH": os.environ["PATH"], "HOME": self.dir, "XDG_RUNTIME_DIR": self.dir, "TZ": "UTC",
                     "API_TOKENS": TOKEN, "ADMIN_TOKENS": ADMIN, "SECRET_ENCRYPTION_KEY": KEY,
                     "OUTBOUND_ALLOW_PRIVATE": "true", "LOG_LEVEL": "info",
-                    "MODULES_ISOLATION": os.environ.get("SL_ISOLATION", "in")}
+                    "LIMITS_ADDRESS": "0", "MODULES_ISOLATION": os.environ.get("SL_ISOLATION", "none")}
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.env[name] = os.environ[name]
@@ -75,6 +76,28 @@ class Server:
     def log(self):
         with open(self.log_path, errors="replace") as f:
             return f.read()
+
+    def said(self, *parts, seconds=15):
+        """The first log line that holds all parts; lines are written a moment after the answer they belong to."""
+        end = time.monotonic() + seconds
+        while True:
+            for line in self.log.splitlines():
+                if all(part in line for part in parts):
+                    return line
+            if time.monotonic() > end:
+                raise AssertionError(f"no log line with {parts} after {seconds} s:\n{self.log[-4000:]}")
+            time.sleep(0.02)
+
+    def under_way(self, n, seconds=15):
+        """Waits until n requests besides its own are being served."""
+        end = time.monotonic() + seconds
+        while True:
+            text = self.get("/metrics", token=None).text
+            found = int(float(re.search(r"^http_requests_in_flight (\S+)$", text, re.M).group(1))) - 1
+            if found >= n:
+                return
+            assert time.monotonic() < end, f"{found} of {n} requests under way after {seconds} s"
+            time.sleep(0.01)
 
     def request(self, method, path, token=TOKEN, tenant=None, headers=None, timeout=30, **more):
         headers = dict(headers or {})

@@ -73,13 +73,13 @@ static void the_section_is_read_in_file_order(void **state)
 {
     (void)state;
     struct config *c = load(
-        "plugins:\n  oracle:\n    required: yes\n    isolation: process\n    config:\n      a: 1\n\n      b: [x]\n"
+        "plugins:\n  oracle:\n    required: yes\n    isolation: none\n    config:\n      a: 1\n\n      b: [x]\n"
         "  random: {enabled: false}\n  gasbank:\n");
     if (!c) fail_msg("%.*s", (int)errors.n, errors.p);
     const struct plugin_config *p = c->plugins;
     assert_string_equal(p->name, "oracle");
     assert_true(p->enabled && p->required);
-    assert_string_equal(p->isolation, "process");
+    assert_string_equal(p->isolation, "none");
     assert_int_equal(p->line, 2);
     assert_int_equal(config_plugin_line(c, "oracle", "a"), 6);
     assert_int_equal(config_plugin_line(c, "oracle", "b"), 8);
@@ -105,7 +105,7 @@ static void mistakes_in_the_section_are_named(void **state)
         { "plugins:\n  oracle:\n    max_attempts: 3\n",
           ":3: plugins.oracle.max_attempts: unknown key; a plugin's own settings stand under `config`" },
         { "plugins: {oracle: {enabled: sometimes}}", "plugins.oracle.enabled: must be true or false" },
-        { "plugins: {oracle: {isolation: vm}}", "plugins.oracle.isolation: must be one of in, process" },
+        { "plugins: {oracle: {isolation: vm}}", "plugins.oracle.isolation: must be one of none, process" },
         { "plugins: {oracle: true}", "plugins.oracle: must hold keys" },
         { "plugins: {oracle: {config: [1]}}", "plugins.oracle.config: must hold keys" },
         { "plugins: [oracle]", ":1: plugins: must hold the names of plugins" },
@@ -211,7 +211,7 @@ static void effective_config_is_printed_without_secrets(void **state)
                             "  oracle:\n    enabled: true\n    required: true\n    isolation: process\n    config:\n"
                             "      \"resolver_key\": \"***\"\n      \"max_attempts\": 3\n"
                             "      \"runner_tokens\": [\"***\", \"***\"]\n      \"limits\": \n        \"a\": []\n"
-                            "  secrets:\n    enabled: true\n    required: false\n    isolation: in\n");
+                            "  secrets:\n    enabled: true\n    required: false\n    isolation: none\n");
     config_free(c);
     c = load(out.p); /* it is one document that loads again */
     if (!c) fail_msg("%.*s", (int)errors.n, errors.p);

@@ -549,7 +549,7 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "GET /probe/problem/{status}", problem, .doc = "A problem." },
     { SL_ROUTE, "GET /probe/code/{n}", code, .doc = "Return a number." },
     { SL_ROUTE, "GET /probe/stream", stream, .flags = SL_STREAM, .doc = "An answer in pieces." },
-    { SL_ROUTE, "GET /probe/hold", hold, .query = MS, .doc = "Wait.", .deadline_ms = 500, .max_inflight = 2 },
+    { SL_ROUTE, "GET /probe/hold", hold, .query = MS, .doc = "Wait.", .deadline_ms = 1500, .max_inflight = 2 },
     { SL_ROUTE, "GET /probe/hold-long", hold, .doc = "Wait a minute.", .deadline_ms = 60000 },
     { SL_ROUTE, "GET /probe/busy", busy, .query = MS, .doc = "Hold the loop." },
     { SL_ROUTE, "POST /probe/rows", create_row, .in = ROW_IN, .out = ROW, .status = 201, .doc = "Insert." },

@@ -1,0 +1,169 @@
+/* limits.c - how often one caller may come: by token, by address when there is none that is valid, and by tenant. */
+#include "http/limits.h"
+#include "observe/metrics.h"
+#include "store/store.h"
+
+enum { BY_TOKEN, BY_ADDRESS, BY_TENANT, POLICIES };
+enum { BUCKETS = 1 << 16 };
+static const char *const names[POLICIES] = { "token", "address", "tenant" };
+static struct rate rates[POLICIES];
+static rate_table *buckets;
+static metric *limited_total;
+
+static void read_rate(sl_str text, struct rate *out)
+{
+    if (rate_parse(text, out)) *out = (struct rate){ 0 }; /* not from the configuration, which is checked */
+}
+
+void limits_setup(const struct http_config *cfg)
+{
+    if (!buckets) buckets = rate_table_new(BUCKETS); /* what callers have used stays when the settings change */
+    read_rate(cfg->token_rate, &rates[BY_TOKEN]);
+    read_rate(cfg->address_rate, &rates[BY_ADDRESS]);
+    read_rate(cfg->tenant_rate, &rates[BY_TENANT]);
+    tenants_setup(cfg);
+    limited_total = metric_get(SL_COUNTER, "http_limited_total", "limit", "Requests refused by a limit of the caller.");
+}
+
+void limits_close(void)
+{
+    tenants_close();
+    rate_table_free(buckets);
+    buckets = NULL;
+    memset(rates, 0, sizeof rates);
+}
+
+static bool anonymous(const struct request *rq) { return sl_is(rq->identity.role, "anonymous"); }
+
+/* Whose bucket it is, and how large; burst 0: this policy does not apply to the caller. */
+static struct rate policy_of(const struct request *rq, unsigned policy, sl_str *key)
+{
+    static const struct rate none;
+    const struct tenant *t;
+    *key = policy == BY_TOKEN ? rq->identity.actor : policy == BY_ADDRESS ? rq->x->remote : rq->identity.tenant;
+    if (anonymous(rq) != (policy == BY_ADDRESS)) return none;
+    if (policy == BY_TENANT && (t = tenant_get(*key)) && t->own) return t->rate;
+    return rates[policy];
+}
+
+/* RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers-10: q requests in w seconds, r of them left, t
+ * seconds until all are there again. */
+static void show(struct request *rq, unsigned policy, const struct rate *r, const struct rate_state *s)
+{
+    arena *a = rq->x->arena;
+    unsigned window = (unsigned)((r->interval * r->burst + 999999999) / 1000000000);
+    sl_str rule = arena_printf(a, "\"%s\";q=%u;w=%u", names[policy], r->burst, window);
+    sl_str left = arena_printf(a, "\"%s\";r=%u;t=%u", names[policy], s->remaining, s->reset);
+    if (sl_given(rq->limit_rule)) {
+        rule = arena_printf(a, "%.*s, %.*s", STR_ARG(rq->limit_rule), STR_ARG(rule));
+        left = arena_printf(a, "%.*s, %.*s", STR_ARG(rq->limit_left), STR_ARG(left));
+    }
+    rq->limit_rule = rule;
+    rq->limit_left = left;
+}
+
+static bool refuse(struct request *rq, unsigned policy, const struct rate *r, const struct rate_state *s)
+{
+    sl_str label = sl_cstr(names[policy]);
+    metric_add(limited_total, 1, &label, 1);
+    rq->retry_after = s->retry;
+    return set_problem(rq, 429, "rate_limited",
+                       arena_printf(rq->x->arena,
+                                    "The limit of this %s, %u requests at once and %.4g a second, is used up.",
+                                    names[policy], r->burst, 1e9 / (double)r->interval));
+}
+
+/* Every bucket is looked at before one is taken from: a refusal costs nothing. */
+static bool rates_take(struct request *rq)
+{
+    struct rate rate[POLICIES];
+    struct rate_state state[POLICIES];
+    sl_str key[POLICIES];
+    int64_t now = clock_monotonic();
+    for (unsigned i = 0; i < POLICIES; i++) {
+        rate[i] = policy_of(rq, i, &key[i]);
+        if (!rate[i].burst || rate_take(buckets, &rate[i], i, key[i], now, false, &state[i])) continue;
+        show(rq, i, &rate[i], &state[i]);
+        return refuse(rq, i, &rate[i], &state[i]);
+    }
+    for (unsigned i = 0; i < POLICIES; i++) {
+        if (!rate[i].burst) continue;
+        rate_take(buckets, &rate[i], i, key[i], now, true, &state[i]);
+        show(rq, i, &rate[i], &state[i]);
+    }
+    return true;
+}
+
+static bool refused_by_quota(void)
+{
+    sl_str label = SL("tenant_quota");
+    metric_add(limited_total, 1, &label, 1);
+    return false;
+}
+
+bool limits_take(struct request *rq, bool authorized)
+{
+    if (rq->limited) return authorized; /* the router changed while the request came in: it was counted */
+    rq->limited = true;
+    if (!authorized) { /* its refusal stands, unless the caller has been refused too often */
+        int status = rq->status;
+        sl_str code = rq->code, detail = rq->detail;
+        size_t n_headers = rq->n_headers;
+        rq->n_headers = 0;
+        if (!rates_take(rq)) return false;
+        rq->n_headers = n_headers;
+        rq->status = status;
+        rq->code = code;
+        rq->detail = detail;
+        return false;
+    }
+    return rates_take(rq) && (anonymous(rq) || tenant_count(rq) || refused_by_quota());
+}
+
+void limits_headers(struct request *rq)
+{
+    if (!sl_given(rq->limit_rule)) return;
+    answer_header(rq, SL("RateLimit-Policy"), rq->limit_rule);
+    answer_header(rq, SL("RateLimit"), rq->limit_left);
+}
+
+/* ---- what applies to the caller ---- */
+static void write_policy(struct request *rq, unsigned policy, buf *b, bool *first)
+{
+    struct rate_state s;
+    sl_str key;
+    struct rate r = policy_of(rq, policy, &key);
+    if (!r.burst) return;
+    rate_take(buckets, &r, policy, key, clock_monotonic(), false, &s);
+    buf_add_cstr(b, *first ? "{" : ",{");
+    *first = false;
+    json_field_str(b, "limit", sl_cstr(names[policy]));
+    json_field_int(b, "burst", r.burst);
+    json_add_name(b, "per_second");
+    buf_printf(b, "%.6g", 1e9 / (double)r.interval);
+    json_field_int(b, "remaining", s.remaining);
+    json_field_int(b, "reset_seconds", s.reset);
+    buf_add_char(b, '}');
+}
+
+sl_err http_limits_write(call *c, buf *b)
+{
+    struct request *rq = request_of(c);
+    bool first = true;
+    if (!rq) return SL_ESTATE;
+    buf_add_char(b, '{');
+    json_field_str(b, "actor", rq->identity.actor);
+    json_field_str(b, "tenant", rq->identity.tenant);
+    json_add_name(b, "rates");
+    buf_add_char(b, '[');
+    for (unsigned i = 0; i < POLICIES; i++)
+        write_policy(rq, i, b, &first);
+    buf_add_cstr(b, "],\"requests_at_once\":");
+    tenants_write(rq, b);
+    json_field_int(b, "max_body_bytes", (int64_t)http_cfg.max_body);
+    json_field_int(b, "page_max", (int64_t)http_cfg.page_max);
+    json_field_int(b, "deadline_ms", http_cfg.deadline_ms);
+    json_field_int(b, "server_requests_at_once", (int64_t)http_cfg.max_inflight);
+    buf_add_char(b, '}');
+    return b->overflow ? SL_ETOOBIG : SL_OK;
+}
