@@ -55,7 +55,7 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("path", SL_TEXT_OR_NULL, "Its file."),                                                       \
               SL_REQUIRED("grants", SL_TEXT_OR_NULL, "What it asks for."),                                             \
               SL_REQUIRED("restarts", "\"type\":\"integer\"", "Of its process, when it has one."),                     \
-              SL_REQUIRED("isolation", SL_ENUM("none", "process"), "Where its plugin runs."),                            \
+              SL_REQUIRED("isolation", SL_ENUM("none", "process"), "Where its plugin runs."),                          \
               SL_REQUIRED("process", "\"type\":[\"object\",\"null\"]", PROCESS_DOC),                                   \
               SL_REQUIRED("parked", "\"type\":\"integer\"", "Generations that were parked since the start."),          \
               SL_REQUIRED("generations", "\"type\":\"array\",\"items\":" GENERATION, "Newest first."),                 \

@@ -293,7 +293,10 @@ static void put_properties(struct inputs *in, uint32_t from, const json_t *schem
 {
     const char *name;
     json_t *property;
-    json_object_foreach(json_object_get(schema, "properties"), name, property) put_input(in, from, sl_cstr(name), true);
+    json_object_foreach(json_object_get(schema, "properties"), name, property)
+    {
+        put_input(in, from, sl_cstr(name), true);
+    }
 }
 
 static void put_path(struct inputs *in, const char *route)

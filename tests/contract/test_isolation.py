@@ -35,12 +35,40 @@ def module(s, name="bad"):
     return next(m for m in s.get("/system/status").json()["modules"] if m["name"] == name)
 
 
-def back(s, seconds=10):
+def back(s, seconds=20):
     """Waits until the plugin answers again."""
     end = time.monotonic() + seconds
     while s.get("/bad/ok").status_code != 200:
         assert time.monotonic() < end, s.log[-3000:]
         time.sleep(0.02)
+
+
+def gone(pid):
+    """Ended: at most a zombie that nobody has asked for."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def wait_for(what, seconds=20):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def beside(s, path, other="/livez"):
+    """The status of a request that takes its time, and how many others were answered meanwhile."""
+    done, others = [], 0
+    thread = threading.Thread(target=lambda: done.append(s.request("GET", path, timeout=60).status_code))
+    thread.start()
+    while not done:
+        assert s.get(other).status_code == 200
+        others += 1
+    thread.join()
+    return done[0], others
 
 
 def crashes(s, path, reason, status=503):
@@ -73,7 +101,8 @@ def test_segfault_rolls_back_and_the_plugin_comes_back(s):
     m = crashes(s, "/bad/segfault", "signal 11" if not SANITIZED else "exit status|signal")
     assert m["restarts"] == 1 and m["pid"] != before["pid"] and m["crashed_at"]
     assert s.get("/bad/rows").json() == {"rows": 0}, "the row was written by a call that never ended"
-    assert "plugin's process ended" in s.log and "plugin's process is back" in s.log
+    s.said("plugin's process ended", "plugin=bad")
+    s.said("plugin's process is back", "plugin=bad")
 
 
 def test_other_calls_in_a_dead_child_are_told_to_come_back(s):
@@ -81,7 +110,7 @@ def test_other_calls_in_a_dead_child_are_told_to_come_back(s):
     waiting = [threading.Thread(target=lambda: answers.append(s.request("GET", "/bad/slow").status_code)) for _ in range(5)]
     for t in waiting:
         t.start()
-    time.sleep(0.3)
+    s.under_way(5)
     assert s.get("/bad/segfault").status_code == 503
     for t in waiting:
         t.join()
@@ -105,7 +134,7 @@ def test_exit_of_the_process(s):
 
 def test_killed_from_outside(s):
     os.kill(module(s)["pid"], signal.SIGKILL)
-    time.sleep(0.05)
+    wait_for(lambda: module(s)["restarts"] == 1)
     back(s)
     assert "signal 9" in module(s)["last_crash"]
 
@@ -115,12 +144,12 @@ def test_quarantine_after_five_crashes(s):
         assert s.get("/bad/segfault").status_code == 503
         back(s)
     assert s.get("/bad/segfault").status_code == 503
-    time.sleep(1)
+    wait_for(lambda: module(s)["quarantined"])
     answer = s.get("/bad/ok")
     assert answer.status_code == 503 and "Retry-After" in answer.headers
     m = module(s)
     assert m["quarantined"] and m["pid"] == 0 and m["restarts"] == 5 and "quarantined" in m["error"] and not m["ready"]
-    assert "crashed too often and is quarantined" in s.log
+    s.said("crashed too often and is quarantined", "plugin=bad")
     checks = {c["name"]: c for c in s.get("/readyz?verbose", token=None).json()["checks"]}
     assert checks["bad"]["quarantined"] and not checks["bad"]["ready"] and checks["bad"]["restarts"] == 5
     assert s.get("/readyz", token=None).status_code == 200, "it is not required"
@@ -134,16 +163,8 @@ def test_quarantine_after_five_crashes(s):
 # ---- what does not come back ----
 @pytest.mark.parametrize("path", ["/bad/loop", "/bad/block"])
 def test_handler_that_never_returns_is_ended_after_its_deadline(s, path):
-    began = time.monotonic()
-    done = []
-    thread = threading.Thread(target=lambda: done.append(s.request("GET", path).status_code))
-    thread.start()
-    while not done:
-        one = time.monotonic()
-        assert s.get("/livez").status_code == 200 and time.monotonic() - one < 1, "the host itself must not wait"
-        time.sleep(0.02)
-    thread.join()
-    assert done == [504] and 2 < time.monotonic() - began < 6
+    status, others = beside(s, path)
+    assert status == 504 and others > 1, "the host itself must not wait"
     back(s)
     assert "did not return after its deadline" in module(s)["last_crash"]
 
@@ -157,12 +178,10 @@ def test_client_that_leaves_cancels_the_call_in_the_child(s):
     import socket
     sock = socket.create_connection(("127.0.0.1", s.port))
     sock.sendall(b"GET /bad/slow HTTP/1.1\r\nHost: x\r\n\r\n")
-    time.sleep(0.2)
+    s.under_way(1)
     sock.close()
-    time.sleep(0.3)
+    s.said("status=499", "/bad/slow")
     assert module(s)["restarts"] == 0
-    assert not re.search(r"did not return", s.log)
-    assert "status=499" in s.log
 
 
 # ---- too much ----
@@ -180,16 +199,8 @@ def test_flood_of_log_lines_is_limited(s):
 
 
 def test_flood_of_metrics_is_limited(s):
-    began = time.monotonic()
-    done = []
-    thread = threading.Thread(target=lambda: done.append(s.request("GET", "/bad/flood-metrics", timeout=60).status_code))
-    thread.start()
-    while not done:
-        one = time.monotonic()
-        assert s.get("/livez").status_code == 200 and time.monotonic() - one < 1
-        time.sleep(0.02)
-    thread.join()
-    assert done == [200] and time.monotonic() - began < 30
+    status, others = beside(s, "/bad/flood-metrics")
+    assert status == 200 and others > 1
     lines = [x for x in s.get("/metrics", token=None).text.splitlines() if x.startswith("bad_flood_total")]
     assert 1 <= len(lines) <= 5000, "series are limited"
 
@@ -201,14 +212,8 @@ def test_malformed_frames_end_the_child(s, path, reason):
 
 
 def test_flood_of_frames_slows_only_its_sender(s):
-    done = []
-    thread = threading.Thread(target=lambda: done.append(s.request("GET", "/bad/frame-flood", timeout=60).status_code))
-    thread.start()
-    while not done:
-        one = time.monotonic()
-        assert s.get("/bench/hello").status_code == 200 and time.monotonic() - one < 1
-    thread.join()
-    assert done == [200] or done == [503]
+    status, others = beside(s, "/bad/frame-flood", "/bench/hello")
+    assert status == 200 and others > 1
 
 
 # ---- walls ----
@@ -242,21 +247,16 @@ def test_plugin_that_refuses_to_stop_is_ended(start):
     s = start(config=CONFIG + "  stubborn: {isolation: process}\n")
     assert s.get("/stubborn").status_code == 200
     pid = module(s, "stubborn")["pid"]
-    began = time.monotonic()
     s.stop(40)
-    assert time.monotonic() - began < 30
-    assert not os.path.exists(f"/proc/{pid}")
-    assert "did not" in s.log and "plugin=stubborn" in s.log
+    assert gone(pid)
+    s.said("did not", "plugin=stubborn")
 
 
 def test_children_end_with_their_host(start):
     s = start(config=CONFIG)
     pid = module(s)["pid"]
     s.kill()
-    end = time.monotonic() + 5
-    while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not os.path.exists(f"/proc/{pid}")
+    wait_for(lambda: gone(pid))
 
 
 def test_plugins_from_elsewhere_are_isolated_by_default(start):

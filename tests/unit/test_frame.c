@@ -9,8 +9,8 @@ static void values_round_trip(void **state)
     buf b;
     buf_init(&b, FRAME_MAX);
     arena *a = arena_new(0);
-    sl_value in[] = { sl_int(INT64_MIN), sl_real(-1.5), sl_text(SL("text")), sl_blob(SL("\0\xff")), sl_text(sl_lit(NULL, 0)),
-                      sl_text(SL("")) };
+    sl_value in[] = { sl_int(INT64_MIN),        sl_real(-1.5),  sl_text(SL("text")), sl_blob(SL("\0\xff")),
+                      sl_text(sl_lit(NULL, 0)), sl_text(SL("")) };
     sl_str names[] = { SL("a"), SL("b"), SL("c") };
     sl_rows rows = { .cols = 3, .rows = 2, .changed = 7, .names = names, .cells = in };
     sl_pair pairs[] = { { SL("k"), SL("v") }, { SL("absent"), { NULL, 0 } } };
@@ -49,7 +49,8 @@ static void a_cut_frame_waits_for_more(void **state)
     size_t start = frame_begin(&b, FRAME_LOCK, 1);
     put_str(&b, SL("name"));
     assert_true(frame_end(&b, start));
-    for (size_t n = 0; n < b.n; n++) assert_int_equal(frame_read(&f, sl_lit(b.p, n)), 0);
+    for (size_t n = 0; n < b.n; n++)
+        assert_int_equal(frame_read(&f, sl_lit(b.p, n)), 0);
     buf_free(&b);
 }
 
@@ -101,8 +102,10 @@ static void random_bytes_never_hurt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_round_trip), cmocka_unit_test(a_cut_frame_waits_for_more),
-        cmocka_unit_test(lies_about_sizes_are_found), cmocka_unit_test(random_bytes_never_hurt),
+        cmocka_unit_test(values_round_trip),
+        cmocka_unit_test(a_cut_frame_waits_for_more),
+        cmocka_unit_test(lies_about_sizes_are_found),
+        cmocka_unit_test(random_bytes_never_hurt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <service_layer/plugin.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -172,7 +173,12 @@ static sl_err frame_flood(void *self, sl_call *c)
         memset(bytes + i + 8, 0xff, 4);
     }
     for (int i = 0; i < 100; i++)
-        if (write(3, bytes, sizeof bytes) < 0 && errno != EAGAIN) return SL_EINTERNAL;
+        for (size_t at = 0; at < sizeof bytes;) {
+            ssize_t n = write(3, bytes + at, sizeof bytes - at);
+            if (n < 0 && errno != EAGAIN) return SL_EINTERNAL;
+            if (n < 0) poll(&(struct pollfd){ .fd = 3, .events = POLLOUT }, 1, 1000);
+            at += n > 0 ? (size_t)n : 0;
+        }
     return ok(self, c);
 }
 
