@@ -476,7 +476,7 @@ static int run(void)
 static int serve_or_check(struct config *cfg, buf *out, buf *errors)
 {
     char why[512] = "";
-    bool looking = cfg->check || cfg->print;
+    bool looking = cfg->check || cfg->print || cfg->check_plugin.n;
     log_setup(looking ? SL_ERROR + 1 : level_of(cfg->log_level),
               sl_is(cfg->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT, STDERR_FILENO);
     modules_setup(cfg, &hooks, NULL, environ);
@@ -484,6 +484,12 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&system_plugin);
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
+    if (cfg->check_plugin.n) {
+        bool good = plugin_check(cfg->check_plugin.p, out);
+        print(stdout, out);
+        modules_close();
+        return good ? EXIT_FINE : EXIT_RUNTIME;
+    }
     if (!looking) warn_about(cfg);
     if (!open_keys(cfg, why, sizeof why)) buf_printf(errors, "%s\n", why);
     modules_setup(cfg, &hooks, host.keys, environ);

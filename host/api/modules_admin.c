@@ -87,7 +87,6 @@ static void add_time(sl_json *j, const char *name, int64_t us)
 
 static void add_generation(sl_json *j, const struct generation *g)
 {
-    static const char *const policies[] = { "allow", "pin", "isolate", "refuse" };
     uint32_t calls = 0;
     for (size_t i = 0; i < g->n_entries; i++)
         calls += g->entries[i].inflight;
@@ -106,7 +105,7 @@ static void add_generation(sl_json *j, const struct generation *g)
     for (size_t i = 0; i < g->n_findings; i++) {
         sl_json_open(j, NULL, '{');
         sl_json_text(j, "class", sl_cstr(g->findings[i].class));
-        sl_json_text(j, "policy", sl_cstr(policies[g->findings[i].policy]));
+        sl_json_text(j, "policy", sl_cstr(finding_policy_name(g->findings[i].policy)));
         sl_json_text(j, "text", sl_cstr(g->findings[i].text));
         sl_json_close(j, '}');
     }
@@ -154,7 +153,7 @@ static void add_unload(sl_json *j, const char *name, const struct module_unload 
 static void add_process(sl_json *j, const struct module *m)
 {
     struct module_process p;
-    sl_json_text(j, "isolation", m->isolated ? SL("process") : SL("none"));
+    sl_json_text(j, "isolation", module_isolated(m) ? SL("process") : SL("none"));
     if (!module_process(m, &p)) {
         sl_json_raw(j, "process", SL("null"));
         return;

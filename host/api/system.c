@@ -152,7 +152,7 @@ static const struct check *check_of(const struct check *list, size_t n, const ch
 static void add_process(buf *b, const struct module *m)
 {
     struct module_process p;
-    json_field_str(b, "isolation", m->isolated ? SL("process") : SL("none"));
+    json_field_str(b, "isolation", module_isolated(m) ? SL("process") : SL("none"));
     if (!module_process(m, &p)) return;
     json_field_int(b, "pid", p.pid);
     json_field_int(b, "resident_bytes", (int64_t)p.resident);

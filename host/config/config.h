@@ -8,7 +8,7 @@
 struct plugin_config {
     char *name;
     bool enabled, required;
-    char *isolation;
+    char *isolation, *grants; /* grants: the most that it may ask for; NULL = whatever it asks for */
     json_t *config;
     int line;
     struct plugin_config *next;
@@ -43,9 +43,11 @@ struct config {
     sl_str secret_keys;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
-    sl_str isolation;
-    int64_t slow_ms, slow_module_ms, process_memory;
-    int64_t module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
+    int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
+    struct str_list findings, trusted_keys; /* "threads=refuse"; Ed25519 public keys as hex or base64 */
+    sl_str signature_policy, check_plugin;  /* check_plugin: a file that the command line asks about */
+    sl_str isolation;                       /* of plugins that do not say */
+    int64_t process_memory;
     struct plugin_config *plugins; /* as configured, in file order */
     /* jobs, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,

@@ -1,6 +1,7 @@
 /* settings.c - the one table of settings: file keys, environment names, flags, defaults, limits and documentation. */
-#include "base/rate.h"
 #include "config/settings.h"
+#include "base/id.h"
+#include "base/rate.h"
 #include <arpa/inet.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -91,6 +92,31 @@ static const char *check_origin(sl_str s)
     if (!host || host == s.p) return must;
     size_t from = (size_t)(host - s.p) + 3;
     return from < s.n && !memchr(s.p + from, '/', s.n - from) ? NULL : must;
+}
+
+static const char *check_finding(sl_str s)
+{
+    static const char must[] = "must be CLASS=allow, CLASS=pin, CLASS=isolate or CLASS=refuse; CLASS is one of unique, "
+                               "nodelete, thread_locals, thread_keys, threads, signals, processes, libraries, exit, "
+                               "exports, needed, static_tls, text_relocations";
+    static const char *const classes[] = { "unique",  "nodelete",   "thread_locals",   "thread_keys", "threads",
+                                           "signals", "processes",  "libraries",       "exit",        "exports",
+                                           "needed",  "static_tls", "text_relocations" };
+    static const char *const policies[] = { "allow", "pin", "isolate", "refuse" };
+    sl_str class, policy = s;
+    bool known = false, meant = false;
+    if (!str_split(&policy, '=', &class)) return must;
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        known = known || sl_is(class, classes[i]);
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
+        meant = meant || sl_is(policy, policies[i]);
+    return known && meant ? NULL : must;
+}
+
+static const char *check_key(sl_str s)
+{
+    unsigned char key[32];
+    return bytes_decode(s, key, sizeof key) ? NULL : "must be 32 bytes as 64 hex digits or as base64";
 }
 
 static const char *check_rate(sl_str s)
@@ -233,6 +259,12 @@ const struct setting settings[] = {
       .doc = "A replaced plugin is kept warm this long and serves again when the new one turns bad; 0 = never." },
     { "modules.parked_max", SET_INT, PUB(parked_max), "4", .min = 0, .max = 1000,
       .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
+    { "modules.findings", SET_LIST, PUB(findings), "", .check = check_finding,
+      .doc = "What to do about a finding on a plugin's file, as CLASS=allow, pin, isolate or refuse; see loading.md." },
+    { "modules.trusted_keys", SET_LIST, PUB(trusted_keys), "", .check = check_key,
+      .doc = "Ed25519 public keys, hex or base64, whose signature FILE.so.sig makes a plugin trusted." },
+    { "modules.signature_policy", SET_CHOICE, PUB(signature_policy), "warn", .choices = "off|warn|refuse",
+      .doc = "Plugins without a signature of a trusted key, once there are any." },
 
     { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|none|process",
       .doc = "Where a plugin runs that does not say: `none` = in the server itself, `process` = in a child process of "

@@ -246,6 +246,12 @@ bool cell_ready(const struct generation *g, char *why, size_t why_size)
     return false;
 }
 
+bool module_isolated(const struct module *m)
+{
+    const struct generation *g = m->current ? m->current : m->staged;
+    return g ? g->isolated : m->isolated;
+}
+
 bool module_process(const struct module *m, struct module_process *out)
 {
     const struct cell *k = m->current ? m->current->cell : NULL;

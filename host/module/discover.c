@@ -257,7 +257,8 @@ void modules_print_config(buf *out)
 {
     for (const struct module *m = modules_first(); m; m = m->next)
         if (m->staged && m->staged->config && !m->linked)
-            config_print_plugin(module_cfg, m->name, m->isolated, m->staged->config_schema, m->staged->config, out);
+            config_print_plugin(module_cfg, m->name, module_isolated(m), m->staged->config_schema, m->staged->config,
+                                out);
 }
 
 static void probe_found(buf *errors)
@@ -281,6 +282,8 @@ static void probe_found(buf *errors)
             continue;
         }
         module_about(m, probes[i].seen);
+        if (!m->broken && !grants_allowed(module_cfg, m->name, probes[i].seen, why, sizeof why))
+            module_fail(m, "%s: %s", m->path, why);
         if (!m->broken) check_config(m, json_str(json_object_get(probes[i].seen, "config")), errors);
         m->staged->seen = probes[i].seen;
     }
