@@ -105,14 +105,23 @@ static struct server_config server_settings(const struct config *c)
     };
 }
 
-static struct http_config http_settings(const struct config *c)
+static struct identity_config identity_settings(const struct config *c)
 {
-    return (struct http_config){
+    return (struct identity_config){
         .api_tokens = c->api_tokens.item,
         .n_api_tokens = c->api_tokens.n,
         .admin_tokens = c->admin_tokens.item,
         .n_admin_tokens = c->admin_tokens.n,
         .metrics_token = c->metrics_token,
+        .roles = c->roles.item,
+        .n_roles = c->roles.n,
+    };
+}
+
+static struct http_config http_settings(const struct config *c)
+{
+    return (struct http_config){
+        .identity = identity_settings(c),
         .default_tenant = c->default_tenant,
         .require_tenant = c->require_tenant,
         .max_body = (size_t)c->max_body,

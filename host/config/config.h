@@ -39,7 +39,7 @@ struct config {
     /* logging, metrics */
     sl_str log_level, log_format, metrics_token;
     /* auth, security */
-    struct str_list api_tokens, admin_tokens;
+    struct str_list api_tokens, admin_tokens, roles;
     sl_str secret_keys;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
