@@ -105,14 +105,23 @@ static struct server_config server_settings(const struct config *c)
     };
 }
 
-static struct http_config http_settings(const struct config *c)
+static struct identity_config identity_settings(const struct config *c)
 {
-    return (struct http_config){
+    return (struct identity_config){
         .api_tokens = c->api_tokens.item,
         .n_api_tokens = c->api_tokens.n,
         .admin_tokens = c->admin_tokens.item,
         .n_admin_tokens = c->admin_tokens.n,
         .metrics_token = c->metrics_token,
+        .roles = c->roles.item,
+        .n_roles = c->roles.n,
+    };
+}
+
+static struct http_config http_settings(const struct config *c)
+{
+    return (struct http_config){
+        .identity = identity_settings(c),
         .default_tenant = c->default_tenant,
         .require_tenant = c->require_tenant,
         .max_body = (size_t)c->max_body,
@@ -474,7 +483,7 @@ static int run(void)
 static int serve_or_check(struct config *cfg, buf *out, buf *errors)
 {
     char why[512] = "";
-    bool looking = cfg->check || cfg->print;
+    bool looking = cfg->check || cfg->print || cfg->check_plugin.n;
     log_setup(looking ? SL_ERROR + 1 : level_of(cfg->log_level),
               sl_is(cfg->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT, STDERR_FILENO);
     modules_setup(cfg, &hooks, NULL, environ);
@@ -482,6 +491,12 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&system_plugin);
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
+    if (cfg->check_plugin.n) {
+        bool good = plugin_check(cfg->check_plugin.p, out);
+        print(stdout, out);
+        modules_close();
+        return good ? EXIT_FINE : EXIT_RUNTIME;
+    }
     if (!looking) warn_about(cfg);
     if (!open_keys(cfg, why, sizeof why)) buf_printf(errors, "%s\n", why);
     modules_setup(cfg, &hooks, host.keys, environ);

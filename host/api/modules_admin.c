@@ -84,7 +84,6 @@ static void add_time(sl_json *j, const char *name, int64_t us)
 
 static void add_generation(sl_json *j, const struct generation *g)
 {
-    static const char *const policies[] = { "allow", "pin", "isolate", "refuse" };
     uint32_t calls = 0;
     for (size_t i = 0; i < g->n_entries; i++)
         calls += g->entries[i].inflight;
@@ -103,7 +102,7 @@ static void add_generation(sl_json *j, const struct generation *g)
     for (size_t i = 0; i < g->n_findings; i++) {
         sl_json_open(j, NULL, '{');
         sl_json_text(j, "class", sl_cstr(g->findings[i].class));
-        sl_json_text(j, "policy", sl_cstr(policies[g->findings[i].policy]));
+        sl_json_text(j, "policy", sl_cstr(finding_policy_name(g->findings[i].policy)));
         sl_json_text(j, "text", sl_cstr(g->findings[i].text));
         sl_json_close(j, '}');
     }

@@ -8,7 +8,7 @@
 struct plugin_config {
     char *name;
     bool enabled, required;
-    char *isolation;
+    char *isolation, *grants; /* grants: the most that it may ask for; NULL = whatever it asks for */
     json_t *config;
     int line;
     struct plugin_config *next;
@@ -39,12 +39,14 @@ struct config {
     /* logging, metrics */
     sl_str log_level, log_format, metrics_token;
     /* auth, security */
-    struct str_list api_tokens, admin_tokens;
+    struct str_list api_tokens, admin_tokens, roles;
     sl_str secret_keys;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
-    struct plugin_config *plugins; /* as configured, in file order */
+    struct str_list findings, trusted_keys; /* "threads=refuse"; Ed25519 public keys as hex or base64 */
+    sl_str signature_policy, check_plugin;  /* check_plugin: a file that the command line asks about */
+    struct plugin_config *plugins;          /* as configured, in file order */
     /* jobs, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
         job_backoff_max_ms, job_history_ms;

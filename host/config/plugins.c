@@ -2,7 +2,7 @@
 #include "config/settings.h"
 #include <ctype.h>
 
-static const char *const plugin_keys[] = { "enabled", "required", "isolation", "config" };
+static const char *const plugin_keys[] = { "enabled", "required", "isolation", "config", "grants" };
 
 static bool name_ok(sl_str s)
 {
@@ -32,6 +32,16 @@ static void read_isolation(struct load *l, yaml_node_t *node, struct origin o, c
         config_complain(l, o, path, "must be none");
 }
 
+static void read_grants(struct load *l, yaml_node_t *node, struct origin o, const char *path, struct plugin_config *p)
+{
+    sl_str text = config_scalar(node);
+    if (config_is_null(node)) return;
+    if (sl_given(text))
+        p->grants = arena_cstr(l->cfg->pub.arena, text);
+    else
+        config_complain(l, o, path, "must be a text such as \"store:things_* net:api.example.com\"");
+}
+
 static void read_config(struct load *l, yaml_document_t *doc, int at, struct origin o, const char *path,
                         struct plugin_config *p)
 {
@@ -57,7 +67,7 @@ static void read_plugin(struct load *l, yaml_document_t *doc, yaml_node_t *node,
     struct yaml_entry *e;
     if (config_is_null(node)) return;
     if (node->type != YAML_MAPPING_NODE) {
-        config_complain(l, config_at(l, p->line), at, "must hold keys: enabled, required, isolation, config");
+        config_complain(l, config_at(l, p->line), at, "must hold keys: enabled, required, isolation, grants, config");
         return;
     }
     size_t n = config_entries(l, doc, node, at, &e);
@@ -71,9 +81,11 @@ static void read_plugin(struct load *l, yaml_document_t *doc, yaml_node_t *node,
             read_bool(l, value, o, path, &p->required);
         else if (sl_is(e[i].key, "isolation"))
             read_isolation(l, value, o, path, p);
+        else if (sl_is(e[i].key, "grants"))
+            read_grants(l, value, o, path, p);
         else if (sl_is(e[i].key, "config"))
             read_config(l, doc, e[i].value, o, path, p);
-        else if ((hint = str_nearest(e[i].key, plugin_keys, 4)))
+        else if ((hint = str_nearest(e[i].key, plugin_keys, sizeof plugin_keys / sizeof *plugin_keys)))
             config_complain(l, o, path, "unknown key, did you mean `%s`?", hint);
         else
             config_complain(l, o, path, "unknown key; a plugin's own settings stand under `config`");

@@ -172,9 +172,11 @@ static void add_names(const struct setting *s, buf *out)
 
 void config_usage(buf *out)
 {
-    buf_add_cstr(out,
-                 "usage: appserver [flags]\n\nflags, which win over the environment, that over the file:\n"
-                 "  -config FILE\n        YAML or JSON; else CONFIG_FILE, else ./configs/config.yaml when it exists\n");
+    buf_add_cstr(
+        out, "usage: appserver [flags]\n\nflags, which win over the environment, that over the file:\n"
+             "  -config FILE\n        YAML or JSON; else CONFIG_FILE, else ./configs/config.yaml when it exists\n"
+             "  -check-plugin FILE.so\n        Print what a look at the plugin finds, each with its remedy, and exit: "
+             "0 = it would be loaded.\n");
     for (size_t i = 0; i < n_settings; i++) {
         if (!settings[i].flag) continue;
         buf_printf(out, "  -%s%s\n        %s%s%s\n", settings[i].flag,

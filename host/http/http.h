@@ -1,13 +1,12 @@
 /* http.h - from a parsed request to a handler and back: routes, tokens, schemas, problems, idempotency. */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
+#include "identity/identity.h"
 #include "module/module.h"
 #include "net/server.h"
 
 struct http_config {
-    const sl_str *api_tokens, *admin_tokens; /* plain, hashed on entry; the caller wipes its copies */
-    size_t n_api_tokens, n_admin_tokens;
-    sl_str metrics_token; /* "" = /metrics is open */
+    struct identity_config identity;
     sl_str default_tenant;
     bool require_tenant; /* REQUIRE_TENANT_HEADER */
     size_t max_body, page_default, page_max;
@@ -57,9 +56,5 @@ void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str inst
 int problem_status(sl_err e, const char **code, const char **title); /* what an error code becomes */
 
 /* ---- identity of a request ---- */
-struct identity {
-    sl_str actor, role, tenant;
-    bool all_tenants;
-};
-const struct identity *http_identity(const call *c);
+const struct identity *http_identity(const call *c); /* NULL: the call is no request. Lives as long as the call */
 #endif

@@ -57,6 +57,14 @@ static void list(struct generation *g)
     g->module->older = g;
 }
 
+void generation_discard(struct generation *g)
+{
+    if (g->state == GENERATION_STUCK || (g->state == GENERATION_KEPT && g->keep))
+        list(g); /* shown and counted as long as it is in the process */
+    else
+        generation_free(g);
+}
+
 size_t generations_old(const struct module *m, bool for_ever)
 {
     size_t n = 0;

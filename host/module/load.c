@@ -105,22 +105,6 @@ static bool write_copy(const char *path, const unsigned char *bytes, size_t size
     return good;
 }
 
-/* Fatal findings refuse the plugin; the others are for the operator to see. */
-static bool judge(const struct generation *g, const unsigned char *bytes, size_t size, char *why, size_t why_size)
-{
-    struct elf_finding found[ELF_FINDINGS];
-    size_t n = elf_check(bytes, size, found);
-    for (size_t i = 0; i < n; i++) {
-        if (found[i].fatal) {
-            snprintf(why, why_size, "%s: %s", g->module->path, found[i].text);
-            return false;
-        }
-        log_warn("plugin file", LOG_C("plugin", g->module->name), LOG_C("path", g->module->path),
-                 LOG_C("finding", found[i].text));
-    }
-    return true;
-}
-
 static void fingerprint(struct generation *g, const unsigned char *bytes, size_t size)
 {
     unsigned char hash[crypto_hash_sha256_BYTES];
@@ -134,7 +118,7 @@ bool generation_copy(struct generation *g, char *why, size_t why_size)
     size_t size = 0;
     unsigned char *bytes = read_file(g->module->path, &size, why, why_size);
     if (bytes) fingerprint(g, bytes, size);
-    bool good = bytes && judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
+    bool good = bytes && findings_judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
     if (good) {
         sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
         if ((good = write_copy(path.p, bytes, size, why, why_size))) g->path = (char *)(uintptr_t)path.p;

@@ -33,6 +33,7 @@ const char *generation_state_name(enum generation_state s);
 
 /* What a look at the file found; text with its remedy. */
 enum finding_policy { FINDING_ALLOW, FINDING_PIN, FINDING_ISOLATE, FINDING_REFUSE };
+const char *finding_policy_name(enum finding_policy p);
 struct finding {
     const char *class; /* "threads": what modules.findings sets the policy of; "file" is always refused */
     enum finding_policy policy;
@@ -160,6 +161,8 @@ void module_builtin(const sl_plugin *plugin); /* a module linked into the host; 
  * in a short-lived child). Blocks; call it before the loop serves. Sentences about what cannot start go to errors, one
  * a line; returns their number. What is not `required` is left out of the start but stays visible as failed. */
 size_t modules_discover(buf *errors);
+/* What the loader would say about one file, a line each; false: it would not be loaded. Instead of modules_discover. */
+bool plugin_check(const char *path, buf *out);
 void modules_print_config(buf *out); /* effective configurations as YAML, secrets hidden; after modules_discover */
 /* [S] Load, migrate, create and start all in order and publish them. SL_OK, or `why`: a required module did not start.
  * With migrate_only only the migrations run. */

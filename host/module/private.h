@@ -14,15 +14,29 @@ bool name_is_module(sl_str s);               /* [a-z][a-z0-9_-]*, at most 63 */
 bool name_is_topic(sl_str s);                /* dotted words: [a-z0-9_-]+(.[a-z0-9_-]+)*, at most 128 */
 bool name_matches(sl_str pattern, sl_str s); /* equal, or pattern ends in `*` and is a prefix up to there */
 bool grants_read(arena *a, sl_str text, struct grant **out, size_t *n, char *why, size_t why_size);
+/* Is everything that `wanted` asks for within `allowed`? False: why names what is not. */
+bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size);
+/* The same for a plugin that says `seen` about itself, against what its configuration allows (nothing said = all). */
+bool grants_allowed(const struct config *cfg, const char *plugin, const json_t *seen, char *why, size_t why_size);
 bool generation_granted(const struct generation *g, const char *verb, sl_str what);
 
 /* ---- elf.c: reads the file before anything of it runs ---- */
 struct elf_finding {
     bool fatal;
+    const char *class; /* as in findings.c; "file" when it is fatal */
     char text[256];
 };
 enum { ELF_FINDINGS = 24 };
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
+
+/* ---- findings.c: what to do about what the file shows ---- */
+/* Fill g->findings from the file and its signature by the policies of module_cfg; g->keep when one of them pins it.
+ * False: one of them refuses it, why says which. Any thread. */
+bool findings_judge(struct generation *g, const void *file, size_t size, char *why, size_t why_size);
+
+/* ---- signature.c ---- */
+/* Is `file` signed by one of the trusted keys in path.sig? False: a sentence with the remedy. */
+bool signature_good(const char *path, const void *file, size_t size, char *why, size_t why_size);
 
 /* ---- descriptor.c ---- */
 /* Check everything `p` says and copy it into g (g->arena, spec, life, entries, grants, schemas); nothing of p is needed
@@ -143,6 +157,8 @@ void stage_drop(struct generation *g); /* it never served: destroyed and freed, 
 bool generation_drain(call *c, struct generation *g, uint32_t ms);
 void generation_retire(struct generation *g,
                        uint32_t warm_ms); /* in the background, reported by log, metric and m->left */
+/* A disabled generation whose table nobody looks at any more: freed, or listed when its library stays. */
+void generation_discard(struct generation *g);
 size_t generations_old(const struct module *m, bool for_ever); /* draining or warm; for_ever: those that never leave */
 void drain_close(call *c);                                     /* [S] at the end of the server */
 void drain_free(struct module *m);                             /* what is left in its lists */
