@@ -77,6 +77,18 @@ int config_plugin_line(const struct config *cfg, const char *plugin, const char 
 void config_print(const struct config *cfg, buf *out);
 void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
                          const json_t *config, buf *out);
+/* ---- change.c: a configuration beside the one in force ---- */
+enum { CONFIG_DIFF_MAX = 160, CONFIG_TAG = 33 };
+struct config_diff { /* paths of settings that differ: those that a reload applies, those that need a restart */
+    const char *live[CONFIG_DIFF_MAX], *restart[CONFIG_DIFF_MAX];
+    size_t n_live, n_restart;
+};
+void config_diff(const struct config *now, const struct config *next, struct config_diff *out);
+/* Settings that are read at the start only keep in `next` the values they have in `now`. */
+void config_keep(const struct config *now, struct config *next);
+/* Text that differs when anything that is in force does, also a secret. Of this process: another's cannot be compared.
+ */
+void config_tag(const struct config *cfg, char out[CONFIG_TAG]);
 void config_usage(buf *out);          /* flags and environment variables */
 void config_free(struct config *cfg); /* wipes secrets */
 #endif
