@@ -30,8 +30,8 @@ void bus_stream_setup(const struct bus_stream_config *cfg); /* before the module
 /* ---- checks.c ---- */
 struct check {
     char name[64];
-    bool ready, vital;
-    uint32_t ms;
+    bool ready, vital, isolated, quarantined;
+    uint32_t ms, restarts;
     char why[256];
 }; /* vital: /readyz depends on it */
 /* [S] Health of all enabled modules, at most a second old. The array is valid until the next [S]. */
