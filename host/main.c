@@ -68,6 +68,8 @@ static const struct module_hooks hooks = {
     .reply_list = http_reply_list,
     .problem_write = problem_write,
     .problem_status = problem_status,
+    .row_tag = http_row_tag,
+    .reply_tag = http_reply_tag,
     .rebuilt = http_rebuild_routes,
 };
 
@@ -409,6 +411,7 @@ int main(int argc, char **argv)
 {
     buf out, errors;
     int code = EXIT_CONFIG;
+    if (argc == 2 && strcmp(argv[1], "--cell") == 0) return cell_child_main(&hooks); /* a plugin's child process */
     if (argc == 3 && strcmp(argv[1], PROBE_OPTION) == 0) {
         static const struct config none;
         modules_setup(&none, &hooks, NULL, environ);

@@ -263,6 +263,14 @@ const struct setting settings[] = {
     { "modules.signature_policy", SET_CHOICE, PUB(signature_policy), "warn", .choices = "off|warn|refuse",
       .doc = "Plugins without a signature of a trusted key, once there are any." },
 
+    { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|none|process",
+      .doc = "Where a plugin runs that does not say: `none` = in the server itself, `process` = in a child process of "
+             "its own; "
+             "`auto` = "
+             "`none` for those that came with the executable, else `process`." },
+    { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
+      .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
+
     { "jobs.concurrency", SET_INT, PUB(job_concurrency), "32", .min = 0, .max = 10000,
       .doc = "Jobs that this process runs at once; 0 = none." },
     { "jobs.lease", SET_DURATION, PUB(job_lease_ms), "6s", .min = SECOND, .max = HOUR,
