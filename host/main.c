@@ -225,7 +225,10 @@ static void stop(call *c)
     if (host.stage >= MODULES_ON) modules_stop(c, left_of(began, host.cfg->drain_ms));
     if (host.stage >= JOBS_ON) bus_stop();
     system_close();
-    if (host.stage >= STORE_OPEN) store_close(c);
+    if (host.stage >= STORE_OPEN) {
+        identity_stop(c);
+        store_close(c);
+    }
     http_close();
     fetch_close();
     close_signals();
@@ -258,6 +261,7 @@ static bool start_floors(call *c)
         log_info("migrations are applied", LOG_C("store", store_engine_name()));
         return false;
     }
+    if (identity_start(c)) return failed("identity cannot start", store_error(c), EXIT_RUNTIME);
     if (start_fetch(cfg, why, sizeof why)) return failed("outbound HTTP cannot be set up", why, EXIT_CONFIG);
     if (bus_start(c)) return failed("the bus cannot start", store_error(c), EXIT_RUNTIME);
     if (jobs_start(c, &jobs, module_invoke_job, why, sizeof why)) return failed("jobs cannot start", why, EXIT_RUNTIME);

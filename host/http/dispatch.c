@@ -1,8 +1,11 @@
 /* dispatch.c - the walk of one request: route, limits, token, scope, schema, fiber, handler, commit, answer. */
 #include "http/request.h"
 
-enum { SMALL_BODY = 8 << 10, /* of a method that has no use for one */
-       IDENTIFY_STACK_KIB = 128, IDENTIFY_MS = 5000 };
+enum {
+    SMALL_BODY = 8 << 10, /* of a method that has no use for one */
+    IDENTIFY_STACK_KIB = 128,
+    IDENTIFY_MS = 5000
+};
 
 static bool is_options(const struct request *rq) { return sl_is(rq->x->method, "OPTIONS"); }
 

@@ -1,4 +1,5 @@
-/* bearers.c - the tokens that are known now, under their hashes: those of the configuration stay, others come and go. */
+/* bearers.c - the tokens that are known now, under their hashes: those of the configuration stay, others come and go.
+ */
 #include "identity/private.h"
 #include <openssl/evp.h>
 #include <stdlib.h>

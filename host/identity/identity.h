@@ -50,20 +50,21 @@ struct identity_config {
 };
 void identity_setup(const struct identity_config *cfg); /* also again, with new settings */
 void identity_close(void);
-sl_err identity_start(call *c); /* [S] after the migrations: what was revoked is read, and from now on every 2 seconds */
-void identity_stop(call *c);    /* [S] while the store is open: writes down what is not yet */
+sl_err
+identity_start(call *c);     /* [S] after the migrations: what was revoked is read, and from now on every 2 seconds */
+void identity_stop(call *c); /* [S] while the store is open: writes down what is not yet */
 
 /* Who a bearer token belongs to. Known ones are held in a table under their SHA-256, so that this costs one hash. */
 typedef struct bearer bearer;
 enum bearer_state { BEARER_UNKNOWN, BEARER_KNOWN, BEARER_ASK }; /* ASK: the store has to be asked */
-enum bearer_state bearer_find(sl_str plain, bearer **out); /* KNOWN: held, in out */
-sl_err bearer_ask(call *c, sl_str plain, bearer **out); /* [S] held; SL_OK with NULL: not known */
-void bearer_drop(bearer *b);       /* accepts NULL */
+enum bearer_state bearer_find(sl_str plain, bearer **out);      /* KNOWN: held, in out */
+sl_err bearer_ask(call *c, sl_str plain, bearer **out);         /* [S] held; SL_OK with NULL: not known */
+void bearer_drop(bearer *b);                                    /* accepts NULL */
 const struct identity *bearer_identity(const bearer *b);
 
 /* ---- tokens.c: tokens made at run time ---- */
-/* 256 random bits: no password that could be guessed, so its SHA-256 is as good as bcrypt would be, and costs nothing on
- * each request. `hash` as text, for the store. */
+/* 256 random bits: no password that could be guessed, so its SHA-256 is as good as bcrypt would be, and costs nothing
+ * on each request. `hash` as text, for the store. */
 sl_str token_make(arena *a, sl_str *hash);
 
 /* ---- revocations.c ---- */

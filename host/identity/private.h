@@ -11,10 +11,10 @@ enum { HASH = 32, HASH_TEXT = 65, BEARERS_MAX = 8192 };
 struct bearer {
     struct bearer *next; /* in its slot */
     unsigned char hash[HASH];
-    unsigned refs;       /* the table's counts too */
-    bool touched;        /* since the clock hand of the table passed */
-    bool used;           /* a token made at run time: `used_at` is not in the store yet */
-    int64_t used_at;     /* microseconds since 1970 */
+    unsigned refs;   /* the table's counts too */
+    bool touched;    /* since the clock hand of the table passed */
+    bool used;       /* a token made at run time: `used_at` is not in the store yet */
+    int64_t used_at; /* microseconds since 1970 */
     struct identity who;
     char text[]; /* what `who` points to */
 };
@@ -27,9 +27,9 @@ void bearers_forget_passing(void);    /* all but those of the configuration */
 void bearers_each(void (*visit)(bearer *b, void *arg), void *arg);
 
 /* ---- tokens.c ---- */
-bool token_looks_ours(sl_str plain); /* the form of a token made at run time */
+bool token_looks_ours(sl_str plain);                                     /* the form of a token made at run time */
 sl_err token_ask(call *c, const unsigned char hash[HASH], bearer **out); /* [S] held; *out NULL: not known */
-void tokens_flush(call *c); /* [S] writes down when they were used last */
+void tokens_flush(call *c);                                              /* [S] writes down when they were used last */
 
 /* ---- revocations.c ---- */
 bool revoked(sl_str id);

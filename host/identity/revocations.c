@@ -1,11 +1,12 @@
-/* revocations.c - ids of tokens and sessions that count no more: written once, heard by every replica within seconds. */
+/* revocations.c - ids of tokens and sessions that count no more: written once, heard by every replica within seconds.
+ */
 #include "identity/private.h"
 #include "loop/loop.h"
 #include <stdlib.h>
 
 enum {
     SLOTS = 1 << 10,
-    MOST = 65536,       /* in memory */
+    MOST = 65536,         /* in memory */
     MOST_AT_ONCE = 60000, /* beyond it no further ones are taken */
     PAGE = 5000,
     POLL_MS = 2000,
@@ -82,10 +83,11 @@ sl_err revocations_read(call *c)
     bool was_fresh = revocations_fresh();
     do {
         const sl_value args[] = { sl_int(from), sl_text(after), sl_int(clock_now()), sl_int(PAGE) };
-        sl_err e = store_query(c, &rows,
-                               SL("select id, revoked_at, expires_at from sl_revocations where (revoked_at > $1 or"
-                                  " (revoked_at = $1 and id > $2)) and expires_at > $3 order by revoked_at, id limit $4"),
-                               args, 4);
+        sl_err e = store_query(
+            c, &rows,
+            SL("select id, revoked_at, expires_at from sl_revocations where (revoked_at > $1 or"
+               " (revoked_at = $1 and id > $2)) and expires_at > $3 order by revoked_at, id limit $4"),
+            args, 4);
         if (e) return e;
         for (uint32_t i = 0; i < rows->rows; i++) {
             after = sl_cell_text(rows, i, "id");
