@@ -31,7 +31,6 @@ identity_kind_name(enum identity_kind kind); /* "anonymous" "configured" "token"
 bool identity_may(const struct identity *who, sl_str scope);
 /* Whoever holds `admin` may act for every tenant: they could give themselves the right. */
 bool identity_acts_for(const struct identity *who, sl_str tenant);
-bool identity_every_tenant(const struct identity *who);
 
 /* ---- scopes.c ---- */
 enum { ROLES_MAX = 64, TOKEN_TENANTS = 32 };
@@ -71,5 +70,5 @@ sl_str token_make(arena *a, sl_str *hash);
 /* Joins the call's transaction. What `id` names (a token's id, a session's, a `jti`) counts no more: here at once after
  * the commit, in other replicas within 2 seconds. `until`: when it will have ended anyway, in microseconds. SL_EBUSY:
  * more than 60,000 revocations are in force. */
-sl_err revoke(call *c, sl_str id, int64_t until);
+sl_err revocation_add(call *c, sl_str id, int64_t until);
 #endif

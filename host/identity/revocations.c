@@ -12,7 +12,7 @@ enum {
     POLL_MS = 2000,
     TURN_MS = 10000,
     FRESH_MS = 30000, /* so long a token is believed while the store cannot be reached */
-    FLUSH_EVERY = 5,  /* polls */
+    FLUSH_EVERY = 2,  /* polls */
     SWEEP_EVERY = 150,
     OVERLAP_US = 60 * 1000000 /* a transaction may commit so much later than it read the clock */
 };
@@ -113,7 +113,7 @@ static void note_now(void *arg)
     note(n->id, n->expires_at);
 }
 
-sl_err revoke(call *c, sl_str id, int64_t until)
+sl_err revocation_add(call *c, sl_str id, int64_t until)
 {
     const sl_rows *rows;
     struct noted *n = arena_alloc(c->arena, sizeof *n);

@@ -39,8 +39,8 @@ sl_err token_ask(call *c, const unsigned char hash[HASH], bearer **out)
                             .subject = sl_cell_text(rows, 0, "name"),
                             .role = sl_cell_text(rows, 0, "role"),
                             .token_id = id,
-                            .only = sl_cell_text(rows, 0, "scopes"),
-                            .tenants = sl_cell_text(rows, 0, "tenants"),
+                            .only = words_of_json(c->arena, sl_cell_text(rows, 0, "scopes")),
+                            .tenants = words_of_json(c->arena, sl_cell_text(rows, 0, "tenants")),
                             .expires_at = sl_cell_int(rows, 0, "expires_at") };
     if (revoked(id) || (who.expires_at && clock_now() >= who.expires_at)) return SL_OK;
     if (!role_find(who.role, &who.scopes)) who.scopes = SL(""); /* it is in the configuration no more: no rights */

@@ -4,8 +4,8 @@ create table sl_tokens (
     name         text not null,
     hash         text not null unique,  -- SHA-256 of the token in hex; the token itself is kept nowhere
     role         text not null,
-    scopes       text,                  -- words; null = all that the role holds
-    tenants      text not null,         -- words; '*' = every one
+    scopes       text,                  -- JSON list; null = all that the role holds
+    tenants      text not null,         -- JSON list; '*' = every one
     created_by   text not null,
     created_at   bigint not null,
     expires_at   bigint,
