@@ -14,7 +14,7 @@
         SL_REQUIRED("tenants", WORDS(32), "Whom it may act for, the first one by default; `*` = every tenant."),       \
         SL_REQUIRED("created_by", "\"type\":\"string\"", "Who made it."), SL_REQUIRED("created_at", SL_TIME, "When."), \
         SL_REQUIRED("expires_at", SL_TIME, "Good until; null = for ever."),                                            \
-        SL_REQUIRED("last_used_at", SL_TIME, "The last request with it, written down a few seconds later."),                      \
+        SL_REQUIRED("last_used_at", SL_TIME, "The last request with it, written down a few seconds later."),           \
         SL_REQUIRED("revoked_at", SL_TIME, "Since when it is revoked."),                                               \
         SL_REQUIRED("revoked_by", SL_TEXT_OR_NULL, "By whom.")
 #define TOKEN     SL_OBJECT(TOKEN_FIELDS)

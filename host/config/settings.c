@@ -263,6 +263,14 @@ const struct setting settings[] = {
     { "modules.signature_policy", SET_CHOICE, PUB(signature_policy), "warn", .choices = "off|warn|refuse",
       .doc = "Plugins without a signature of a trusted key, once there are any." },
 
+    { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|none|process",
+      .doc = "Where a plugin runs that does not say: `none` = in the server itself, `process` = in a child process of "
+             "its own; "
+             "`auto` = "
+             "`none` for those that came with the executable, else `process`." },
+    { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
+      .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
+
     { "jobs.concurrency", SET_INT, PUB(job_concurrency), "32", .min = 0, .max = 10000,
       .doc = "Jobs that this process runs at once; 0 = none." },
     { "jobs.lease", SET_DURATION, PUB(job_lease_ms), "6s", .min = SECOND, .max = HOUR,
@@ -279,6 +287,13 @@ const struct setting settings[] = {
       .doc = "Longest such delay." },
     { "jobs.history_retention", SET_DURATION, PUB(job_history_ms), "168h", .min = MINUTE, .max = 3650 * DAY,
       .doc = "How long the history of finished jobs is kept." },
+
+    { "bus.retention", SET_DURATION, PUB(bus_retention_ms), "168h", .min = MINUTE, .max = 3650 * DAY,
+      .doc = "How long events are kept, for lists and for streams that resume." },
+    { "bus.max_streams", SET_INT, PUB(bus_max_streams), "100", .min = 0, .max = 100000,
+      .doc = "Streams of events (`GET /system/events`) open at once in this process; beyond: 429." },
+    { "bus.heartbeat", SET_DURATION, PUB(bus_heartbeat_ms), "15s", .min = SECOND, .max = HOUR,
+      .doc = "A comment is sent on a stream after so long without an event, so that proxies keep it open." },
 
     { "outbound.allow_private", SET_BOOL, PUB(outbound_allow_private), "false",
       .doc = "Let plugins fetch from private and special addresses (development)." },

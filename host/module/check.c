@@ -78,7 +78,9 @@ bool plugin_check(const char *path, buf *out)
     bool good = look(m->staged, out, why, sizeof why);
     if (good)
         buf_printf(out, "good      it would be loaded%s\n",
-                   m->staged->keep ? ", for ever: a reload would leave the old copy in memory" : "");
+                   m->staged->isolated ? " in a process of its own"
+                   : m->staged->keep   ? ", for ever: a reload would leave the old copy in memory"
+                                       : "");
     else
         buf_printf(out, "refused   %s\n", why);
     return good;

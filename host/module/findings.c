@@ -3,7 +3,7 @@
 #include "module/private.h"
 
 /* pin: load it, but for ever. Its code then cannot be pulled from under a thread, a handler or a destructor that it
- * left behind. isolate: only in a child process. */
+ * left behind. isolate: only in a child process, where the plugin runs then if its configuration does not forbid it. */
 static const struct {
     const char *class;
     enum finding_policy policy;
@@ -50,6 +50,13 @@ static void check_signature(struct generation *g, const void *file, size_t size)
     add(g, "signature", sl_is(module_cfg->signature_policy, "refuse") ? FINDING_REFUSE : FINDING_ALLOW, why);
 }
 
+/* Its configuration says that it is to run in the server itself. */
+static bool stays_here(const struct generation *g)
+{
+    const struct plugin_config *said = g->module->configured;
+    return said && said->isolation && strcmp(said->isolation, "none") == 0;
+}
+
 bool findings_judge(struct generation *g, const void *file, size_t size, char *why, size_t why_size)
 {
     struct elf_finding found[ELF_FINDINGS];
@@ -62,16 +69,19 @@ bool findings_judge(struct generation *g, const void *file, size_t size, char *w
     check_signature(g, file, size);
     for (size_t i = 0; i < g->n_findings; i++) {
         const struct finding *f = &g->findings[i];
+        if (f->policy == FINDING_ISOLATE && !stays_here(g)) g->isolated = true;
         if (f->policy == FINDING_PIN) g->keep = true;
-        if (f->policy >= FINDING_ISOLATE && !against) against = f;
+        if (!against && (f->policy == FINDING_REFUSE || (f->policy == FINDING_ISOLATE && !g->isolated))) against = f;
         log_warn("plugin file", LOG_C("plugin", g->module->name), LOG_C("path", g->module->path),
                  LOG_C("class", f->class), LOG_C("policy", policy_names[f->policy]), LOG_C("finding", f->text));
     }
+    if (g->isolated) g->keep = false; /* a process takes everything along when it ends */
     if (!against) return true;
     if (against->policy == FINDING_ISOLATE)
         snprintf(why, why_size,
-                 "%.150s: %.220s; it may run only in a process of its own (modules.findings: %s=allow lets it in)",
-                 g->module->path, against->text, against->class);
+                 "%.150s: %.200s; it may run only in a process of its own (plugins.%s.isolation: process), or "
+                 "modules.findings: %s=allow lets it in",
+                 g->module->path, against->text, g->module->name, against->class);
     else
         snprintf(why, why_size, "%.200s: %.280s", g->module->path, against->text);
     return false;

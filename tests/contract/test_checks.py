@@ -249,11 +249,20 @@ def test_plain_thread_local_and_atexit_do_not_keep_it(build, serve):
 def test_what_belongs_into_a_process_of_its_own(build, serve, what, code, says):
     path = build("guest", code=code)
     status, text = check(path)
-    assert status == 1 and f"isolate   {what}: " in text and says in text and "may run only in a process of its own" in text
+    assert status == 0 and f"isolate   {what}: " in text and says in text and "it would be loaded in a process of its own" in text
     s = serve("guest")
-    assert s.admin("GET", "/admin/modules/guest").json()["status"] == "failed"
+    module = s.admin("GET", "/admin/modules/guest").json()
+    assert s.get("/guest").json() == 1 and module["isolation"] == "process" and module["process"]["pid"] != s.process.pid
     allowed = serve("guest", more=f'  findings: ["{what}=allow"]\n')
     assert allowed.get("/guest").json() == 1 and findings(allowed, "guest") == {what: "allow"}
+    assert allowed.admin("GET", "/admin/modules/guest").json()["isolation"] == "none"
+
+
+def test_what_must_have_a_process_but_may_not_is_refused(build, tmp_path):
+    build("guest", code="void *keep(void) { return fork; }")
+    s = reloads.start(str(tmp_path), plugins=("hello",), listed="  guest: {enabled: true, isolation: none}\n")
+    module = s.admin("GET", "/admin/modules/guest").json()
+    assert module["status"] == "failed" and "may run only in a process of its own (plugins.guest.isolation: process)" in module["error"]
 
 
 def test_unknown_class_of_findings_is_an_error(serve):
