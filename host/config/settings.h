@@ -81,6 +81,9 @@ struct origin config_at(const struct load *l, int line);
 /* A node as JSON, plain scalars by the rules of JSON. NULL: complained with path. The caller owns it. */
 json_t *config_yaml_json(struct load *l, yaml_document_t *doc, int node, const char *path, int depth);
 
+/* ---- findings.c ---- */
+const char *config_check_finding(sl_str rule); /* NULL, or what "CLASS=POLICY" must be */
+
 /* ---- plugins.c ---- */
 void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node);
 const struct plugin_config *config_plugin(const struct config *cfg, const char *name);
