@@ -298,6 +298,7 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
         }
         derive_directories(&l);
         check_together(&l);
+        config_print_values(cfg);
     }
     if (l.failed == 0 || cfg->pub.check) return &cfg->pub; /* -check goes on to what the plugins say */
     config_free(&cfg->pub);

@@ -23,13 +23,10 @@ static void read_isolation(struct load *l, yaml_node_t *node, struct origin o, c
 {
     sl_str text = config_scalar(node);
     if (config_is_null(node)) return;
-    if (sl_given(text) &&
-        sl_is(text, "process")) /* better no start than a plugin that runs less apart than was asked */
-        config_complain(l, o, path, "this release runs plugins in the server itself only: must be none");
-    else if (sl_given(text) && sl_is(text, "none"))
+    if (sl_given(text) && (sl_is(text, "none") || sl_is(text, "process")))
         p->isolation = arena_cstr(l->cfg->pub.arena, text);
     else
-        config_complain(l, o, path, "must be none");
+        config_complain(l, o, path, "must be one of none, process");
 }
 
 static void read_grants(struct load *l, yaml_node_t *node, struct origin o, const char *path, struct plugin_config *p)
@@ -136,7 +133,6 @@ void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node
         struct plugin_config *p = arena_alloc(l->cfg->pub.arena, sizeof *p);
         p->name = arena_cstr(l->cfg->pub.arena, e[i].key);
         p->enabled = true;
-        p->isolation = arena_cstr(l->cfg->pub.arena, SL("none"));
         p->line = e[i].line;
         *last = p;
         last = &p->next;

@@ -141,14 +141,14 @@ void config_print(const struct config *cfg, buf *out)
         if (!p->enabled) buf_printf(out, "  %s:  # %s:%d\n    enabled: false\n", p->name, cfg->file.p, p->line);
 }
 
-void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
-                         buf *out)
+void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
+                         const json_t *config, buf *out)
 {
     const struct plugin_config *p = config_plugin(cfg, plugin);
     const json_t *properties = json_object_get(schema, "properties"), *value;
     const char *key;
     buf_printf(out, "  %s:\n    enabled: true\n    required: %s\n    isolation: %s\n", plugin,
-               p && p->required ? "true" : "false", p ? p->isolation : "none");
+               p && p->required ? "true" : "false", isolated ? "process" : "none");
     if (p && p->grants) {
         buf_add_cstr(out, "    grants: ");
         add_text(out, sl_cstr(p->grants));

@@ -2,6 +2,7 @@
 #include "config/settings.h"
 #include "base/id.h"
 #include "base/rate.h"
+#include "base/scope.h"
 #include <arpa/inet.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -69,13 +70,6 @@ static const char *check_readable(sl_str s)
     return access(path, R_OK) == 0 ? NULL : "must name a file that can be read";
 }
 
-static const char *check_tenant(sl_str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (!memchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", s.p[i], 65)) s.n = 0;
-    return s.n > 0 && s.n <= 64 ? NULL : "must be 1 to 64 letters, digits, dots, dashes or underscores";
-}
-
 static const char *check_token(sl_str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -109,7 +103,7 @@ static const char *check_rate(sl_str s)
 static const char *check_tenant_rate(sl_str s)
 {
     sl_str name;
-    if (!str_split(&s, ' ', &name) || check_tenant(name) || str_trim(s).n == 0)
+    if (!str_split(&s, ' ', &name) || tenant_check(name) || str_trim(s).n == 0)
         return "must be a tenant and its rate, such as `acme 500/s burst 1000`";
     return check_rate(s);
 }
@@ -157,7 +151,7 @@ const struct setting settings[] = {
       .doc = "Share the port with other replicas on this machine (`SO_REUSEPORT`)." },
     { "server.require_tenant_header", SET_BOOL, PUB(require_tenant), "false", "REQUIRE_TENANT_HEADER",
       .doc = "Refuse requests without `X-Tenant-ID` instead of using `default_tenant`." },
-    { "server.default_tenant", SET_TEXT, PUB(default_tenant), "default", "DEFAULT_TENANT", .check = check_tenant,
+    { "server.default_tenant", SET_TEXT, PUB(default_tenant), "default", "DEFAULT_TENANT", .check = tenant_check,
       .doc = "Tenant of requests without `X-Tenant-ID`." },
     { "server.page_default", SET_INT, PUB(page_default), "25", .min = 1, .max = 10000,
       .doc = "Items of a list without `limit`." },
@@ -217,6 +211,9 @@ const struct setting settings[] = {
       .secret = true, .doc = "Bearer tokens of services: every tenant, no administration." },
     { "auth.admin_tokens", SET_LIST, PUB(admin_tokens), "", "ADMIN_TOKENS ADMIN_TOKEN", .check = check_token,
       .secret = true, .doc = "Bearer tokens of administrators." },
+    { "auth.roles", SET_LIST, PUB(roles), "", .check = role_check,
+      .doc = "Roles, each `NAME SCOPE SCOPE`, such as `auditor *:read admin:audit`; beside or in place of the built-in "
+             "`service`, `user` and `reader`." },
     { "security.secret_encryption_key", SET_TEXT, PUB(secret_keys), "", "SECRET_ENCRYPTION_KEY", .secret = true,
       .doc = "Master key of 16, 24 or 32 bytes, raw, base64 or hex; several with commas: the first seals, all unseal. "
              "Mandatory with a durable store." },
@@ -246,6 +243,14 @@ const struct setting settings[] = {
       .doc = "Ed25519 public keys, hex or base64, whose signature FILE.so.sig makes a plugin trusted." },
     { "modules.signature_policy", SET_CHOICE, PUB(signature_policy), "warn", .choices = "off|warn|refuse",
       .doc = "Plugins without a signature of a trusted key, once there are any." },
+
+    { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|none|process",
+      .doc = "Where a plugin runs that does not say: `none` = in the server itself, `process` = in a child process of "
+             "its own; "
+             "`auto` = "
+             "`none` for those that came with the executable, else `process`." },
+    { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
+      .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
 
     { "jobs.concurrency", SET_INT, PUB(job_concurrency), "32", .min = 0, .max = 10000,
       .doc = "Jobs that this process runs at once; 0 = none." },

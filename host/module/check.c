@@ -12,6 +12,7 @@ static void report_findings(json_t *report, const struct generation *g)
                                               finding_policy_name(g->findings[i].policy), "text", g->findings[i].text));
     json_object_set_new(report, "findings", list);
     json_object_set_new(report, "for_ever", json_boolean(g->keep));
+    json_object_set_new(report, "isolated", json_boolean(g->isolated));
     json_object_set_new(report, "sha256", g->sha256[0] ? json_string(g->sha256) : json_null());
 }
 
@@ -60,7 +61,8 @@ static void print_text(const json_t *report, buf *out)
         buf_printf(out, "refused   %s\n", said(report, "reason"));
     else
         buf_printf(out, "good      it would be loaded%s\n",
-                   json_is_true(json_object_get(report, "for_ever"))
+                   json_is_true(json_object_get(report, "isolated")) ? " in a process of its own"
+                   : json_is_true(json_object_get(report, "for_ever"))
                        ? ", for ever: a reload would leave the old copy in memory"
                        : "");
 }
@@ -173,6 +175,7 @@ static bool check_file(const char *path, json_t *report, char *why, size_t why_s
     if (!m) m = module_new(name);
     if (m->staged) generation_free(m->staged);
     m->path = arena_cstr(m->arena, sl_cstr(full));
+    m->isolated = m->configured && m->configured->isolation && strcmp(m->configured->isolation, "process") == 0;
     m->staged = generation_new(m);
     return look(m->staged, report, why, why_size);
 }
@@ -184,8 +187,8 @@ bool plugin_check(const char *path, bool as_json, buf *out)
     buf_init(&installed, 1 << 20);
     if (module_cfg->file.n) modules_discover(&installed);
     buf_free(&installed);
-    json_t *report = json_pack("{s:b, s:n, s:n, s:b, s:[], s:n}", "good", 0, "reason", "sha256", "for_ever", 0,
-                               "findings", "plugin");
+    json_t *report = json_pack("{s:b, s:n, s:n, s:b, s:b, s:[], s:n}", "good", 0, "reason", "sha256", "for_ever", 0,
+                               "isolated", 0, "findings", "plugin");
     bool good = check_file(path, report, why, sizeof why);
     json_object_set_new(report, "file", json_string(path)); /* neither is there when a path is not UTF-8 */
     json_object_set_new(report, "good", json_boolean(good));

@@ -43,21 +43,32 @@ static void check_signature(struct generation *g, const void *file, size_t size)
     if (!signature_good(g->module->path, file, size, why, sizeof why)) add(g, "signature", "%s", why);
 }
 
+/* Its configuration says that it is to run in the server itself. */
+static bool stays_here(const struct generation *g)
+{
+    const struct plugin_config *said = g->module->configured;
+    return said && said->isolation && strcmp(said->isolation, "none") == 0;
+}
+
 static bool verdict(struct generation *g, char *why, size_t why_size)
 {
     const struct finding *against = NULL;
     for (size_t i = 0; i < g->n_findings; i++) {
         const struct finding *f = &g->findings[i];
+        if (f->policy == FINDING_ISOLATE && !stays_here(g)) g->isolated = true;
         if (f->policy == FINDING_PIN) g->keep = true;
-        if (f->policy >= FINDING_ISOLATE && (!against || f->policy > against->policy)) against = f;
+        bool bars = f->policy == FINDING_REFUSE || (f->policy == FINDING_ISOLATE && !g->isolated);
+        if (bars && (!against || f->policy > against->policy)) against = f;
         log_warn("plugin file", LOG_C("plugin", g->module->name), LOG_C("path", g->module->path),
                  LOG_C("class", f->class), LOG_C("policy", finding_policy_name(f->policy)), LOG_C("finding", f->text));
     }
+    if (g->isolated) g->keep = false; /* a process takes everything along when it ends */
     if (!against) return true;
     if (against->policy == FINDING_ISOLATE)
         snprintf(why, why_size,
-                 "%.150s: %.220s; it may run only in a process of its own (modules.findings: %s=allow lets it in)",
-                 g->module->path, against->text, against->class);
+                 "%.150s: %.200s; it may run only in a process of its own (plugins.%s.isolation: process), or "
+                 "modules.findings: %s=allow lets it in",
+                 g->module->path, against->text, g->module->name, against->class);
     else
         snprintf(why, why_size, "%.200s: %.280s", g->module->path, against->text);
     return false;

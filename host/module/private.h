@@ -55,8 +55,12 @@ const char *entry_kind(uint64_t kind); /* "route" */
 struct generation *generation_new(struct module *m);
 bool generation_copy(struct generation *g, char *why, size_t why_size); /* read once, check the ELF, private copy */
 bool generation_open(struct generation *g, char *why, size_t why_size); /* dlopen in this process, read, take metrics */
+/* [S] Open it where it is to run: here, or in a child process of its own. */
+bool generation_load(call *c, struct generation *g, char *why, size_t why_size);
+void generation_destroy(struct generation *g); /* before the unload; a child process does it when it is closed */
 bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
-/* Let go of the code and keep what the tables say, so that routes of a module that does not run can say so. */
+/* [S] with a child process. Let go of the code and keep what the tables say, so that routes of a module that does not
+ * run can say so. */
 void generation_unload(struct generation *g);
 /* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
 bool generation_mapped(const struct generation *g);
@@ -106,6 +110,12 @@ void metrics_apply_pooled(struct counted *k); /* on the loop thread */
 call *call_mine(sl_call *c);                  /* c when it is the call that runs here, else NULL */
 sl_err may_wait(sl_call *c, const char *what, bool in_transaction);
 void plugin_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n);
+/* How a child process differs: its transactions are the host's, and its plugin's log lines go there. */
+extern bool (*module_in_transaction)(const call *c);
+extern void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair *fields,
+                             size_t n); /* NULL = the log */
+/* As sl.metrics, for a call that need not be the one that runs now. */
+void metrics_change(call *c, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set);
 extern const sl_core table_core;
 extern const sl_store table_store;
 extern const sl_bus table_bus;
@@ -136,9 +146,15 @@ sl_err checked_code(call *c, sl_err e); /* a handler's return value made one of 
  * findings holds a JSON array of {"pointer", "detail"}. */
 json_t *entry_input(const struct entry *e, sl_str json, buf *findings);
 
+/* Only the handler: here, or in the generation's child process. [S] */
+sl_err entry_run(call *c, struct entry *e);
+
 /* ---- steps.c: one lifecycle function as a call of its own ---- */
 enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_HEALTH, STEP_SAVE, STEP_LOAD };
 /* [S] Runs it within ms; SL_OK also when the plugin has none. Otherwise `why` is a sentence. */
+sl_handler *step_handler(const struct generation *g,
+                         enum step step);                       /* NULL: it has none (create is of another type) */
+sl_err step_run(call *c, struct generation *g, enum step step); /* only the function, as entry_run [S] */
 sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size);
 
 /* [S] save in `from`, load in `to`: both within ms each. */

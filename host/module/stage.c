@@ -92,7 +92,7 @@ static bool check_name(const struct module *m, const json_t *seen, char *why, si
 sl_err stage_start(call *c, struct generation *g, char *why, size_t why_size)
 {
     struct module *m = g->module;
-    if (!generation_open(g, why, why_size) || descriptor_clash(g, why, why_size)) return SL_EINVAL;
+    if (!generation_load(c, g, why, why_size) || descriptor_clash(g, why, why_size)) return SL_EINVAL;
     tables_grant(g);
     sl_err e = module_migrate(c, m->name, m->path, why, why_size);
     if (!e) e = generation_step(c, g, STEP_CREATE, CREATE_MS, why, why_size);

@@ -30,7 +30,16 @@ def write(tmp_path, config):
 def test_what_belongs_into_a_process_of_its_own(build, serve, what, code, says):
     path = build("guest", code=code)
     status, text = check(path)
-    assert status == 1 and f"isolate   {what}: " in text and says in text and "may run only in a process of its own" in text
+    assert status == 0 and f"isolate   {what}: " in text and says in text and "it would be loaded in a process of its own" in text
+    assert json.loads(check(path, "-o", "json")[1])["isolated"]
+    s = serve("guest")
+    seen = module(s, "guest")
+    assert s.get("/guest").json() == 1 and seen["isolation"] == "process" and seen["process"]["pid"] != s.process.pid
+    here = serve(listed="  guest: {findings: [%s=allow]}\n" % what)
+    assert here.get("/guest").json() == 1 and findings(here, "guest") == {what: "allow"} and module(here, "guest")["isolation"] == "none"
+    not_here = serve(listed="  guest: {isolation: none}\n")
+    assert module(not_here, "guest")["status"] == "failed"
+    assert "may run only in a process of its own (plugins.guest.isolation: process)" in module(not_here, "guest")["error"]
 
 
 def test_policies_of_all_and_of_one(build, serve, tmp_path):
