@@ -398,7 +398,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&tokens_plugin);
     module_builtin(&bus_plugin);
     if (cfg->check_plugin.n) {
-        bool good = plugin_check(cfg->check_plugin.p, out);
+        bool good = plugin_check(cfg->check_plugin.p, sl_is(cfg->check_format, "json"), out);
         print(stdout, out);
         modules_close();
         return good ? EXIT_FINE : EXIT_RUNTIME;
