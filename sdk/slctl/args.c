@@ -108,8 +108,7 @@ static void parse(struct parsed *p, int argc, char **argv)
         }
         if (flags && argv[i][0] == '-' && argv[i][1]) {
             if (field_flag(p, argc, argv, &i) || global_flag(argc, argv, &i)) continue;
-            fail(USAGE, "There is no flag %s; `slctl %s --help` lists them.", visible(argv[i]),
-                 keep_text("%s", visible(p->c->id)));
+            fail(USAGE, "There is no flag %s; `slctl %s --help` lists them.", visible(argv[i]), command_text(p->c));
         }
         if (p->n_words == MAX_WORDS) fail(USAGE, "Too many words: %s.", visible(argv[i]));
         p->words[p->n_words++] = argv[i];
@@ -196,13 +195,14 @@ static void need_all(const struct parsed *p, const json_t *body)
         if (f->required && !json_object_get(have, f->name))
             text_printf(&missing, "%s--%s", missing.n ? ", " : "", visible(f->name));
     }
-    if (missing.n) fail(USAGE, "Missing: %s. `slctl %s --help` describes them.", missing.p, visible(p->c->id));
+    if (missing.n) fail(USAGE, "Missing: %s. `slctl %s --help` describes them.", missing.p, command_text(p->c));
 }
 
 static void add_body(const struct parsed *p, struct call *call)
 {
     json_t *body = p->in[IN_BODY];
-    if (options.file && !p->f->has_body) fail(USAGE, "slctl %s takes no body: --file has no meaning here.", p->c->id);
+    if (options.file && !p->f->has_body)
+        fail(USAGE, "slctl %s takes no body: --file has no meaning here.", command_text(p->c));
     if (options.file) {
         json_t *file = file_body(options.file);
         if (json_object_size(body) && !json_is_object(file))

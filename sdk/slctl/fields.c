@@ -55,6 +55,13 @@ static void add_parameters(const struct document *d, struct fields *f, json_t *l
     }
 }
 
+bool is_json(const char *type)
+{
+    size_t n = type ? strcspn(type, "; ") : 0;
+    return (n == 16 && strncasecmp(type, "application/json", n) == 0) ||
+           (n > 5 && strncasecmp(type + n - 5, "+json", 5) == 0);
+}
+
 static json_t *json_content(const struct document *d, json_t *holder)
 {
     const char *type;
@@ -121,6 +128,15 @@ json_t *answer_schema(const struct document *d, const struct command *c)
     json_object_foreach(json_object_get(c->operation, "responses"), status,
                         answer) if (*status == '2') return json_content(d, resolve(d, answer));
     return NULL;
+}
+
+bool answer_is_json(const struct document *d, const struct command *c)
+{
+    const char *status, *type;
+    json_t *answer, *media;
+    json_object_foreach(json_object_get(c->operation, "responses"), status, answer) if (*status == '2')
+        json_object_foreach(json_object_get(resolve(d, answer), "content"), type, media) if (is_json(type)) return true;
+    return false;
 }
 
 bool has_type(const json_t *schema, const char *type)

@@ -94,7 +94,7 @@ static bool same_words(const struct command *a, const struct command *b, int n)
     return true;
 }
 
-static const char *command_text(const struct command *c)
+const char *command_text(const struct command *c)
 {
     struct text t = { 0 };
     for (int i = 0; i < c->n_words; i++)

@@ -33,6 +33,10 @@ static size_t take_body(char *p, size_t size, size_t n, void *arg)
 {
     struct exchange *x = arg;
     (void)size;
+    if (x->stream && x->status >= 200 && x->status < 300) {
+        x->streamed = true;
+        return fwrite(p, 1, n, stdout) == n ? n : 0;
+    }
     if (x->body.n + n > MAX_ANSWER) {
         x->too_large = true;
         return 0;
@@ -60,7 +64,12 @@ size_t take_header(char *p, size_t size, size_t n, void *arg)
     const char *retry = NULL;
     (void)size;
     if (++x->headers > 500) return 0;
-    if (n > 5 && memcmp(p, "HTTP/", 5) == 0) x->type = x->etag = NULL, x->retry_ms = -1;
+    if (n > 12 && memcmp(p, "HTTP/", 5) == 0) {
+        const char *space = memchr(p, ' ', n);
+        x->status = space ? (int)strtol(space, NULL, 10) : 0;
+        x->type = x->etag = NULL;
+        x->retry_ms = -1;
+    }
     header_is(p, n, "content-type", &x->type);
     header_is(p, n, "etag", &x->etag);
     if (header_is(p, n, "retry-after", &retry) && *retry >= '0' && *retry <= '9') {
@@ -109,7 +118,7 @@ static struct curl_slist *headers_of(const struct call *c)
     list = header_add(list, "Accept", c->accept ? c->accept : "application/json, */*");
     list = header_add(list, "User-Agent", "slctl/" SL_VERSION);
     list = header_add(list, "Expect", "");
-    if (options.token && *options.token && !c->quiet_auth)
+    if (options.token && *options.token)
         list = header_add(list, "Authorization", keep_text("Bearer %s", options.token));
     if (options.tenant && *options.tenant) list = header_add(list, "X-Tenant-ID", options.tenant);
     if (c->if_none_match) list = header_add(list, "If-None-Match", c->if_none_match);
@@ -126,11 +135,13 @@ CURL *http_prepare(const struct call *c, struct exchange *x)
     curl_easy_reset(handle);
     memset(x, 0, sizeof *x);
     x->retry_ms = -1;
+    x->stream = c->stream;
     x->list = headers_of(c);
     curl_easy_setopt(handle, CURLOPT_URL, keep_text("%s%s", options.addr, c->path));
     curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, x->list);
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, x->error);
     curl_easy_setopt(handle, CURLOPT_ACCEPT_ENCODING, "");
     curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, c->method);
@@ -156,13 +167,19 @@ static struct answer once(const struct call *c, long ms, CURLcode *code)
 {
     struct exchange x;
     char why[256];
-    long status = 0;
     CURL *curl = http_prepare(c, &x);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ms);
+    if (c->stream) { /* may take as long as something comes */
+        curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, ms);
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, ms < 1000 ? 1L : ms / 1000);
+    } else {
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ms);
+    }
     *code = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_slist_free_all(x.list);
-    struct answer a = { .status = (int)status, .type = x.type, .etag = x.etag, .retry_ms = x.retry_ms };
+    struct answer a = { .status = x.status, .type = x.type, .etag = x.etag, .retry_ms = x.retry_ms };
+    a.streamed = x.streamed;
+    if (*code == CURLE_WRITE_ERROR && x.streamed) output_flush();
     if (*code != CURLE_OK) {
         const char *reason = *x.error ? x.error : curl_easy_strerror(*code);
         a.failed = *code == CURLE_OPERATION_TIMEDOUT ? TIMED_OUT
@@ -176,7 +193,7 @@ static struct answer once(const struct call *c, long ms, CURLcode *code)
     text_add(&x.body, "", 0);
     a.body = x.body.p;
     a.size = x.body.n;
-    if (a.type && strstr(a.type, "json") && a.size) a.json = json_read(a.body, a.size, why, sizeof why);
+    if (is_json(a.type) && a.size) a.json = json_read(a.body, a.size, why, sizeof why);
     return a;
 }
 
@@ -190,6 +207,7 @@ static bool repeatable(const struct call *c)
 /* How long to wait before the next try; -1: this answer stands. */
 static long wait_for(const struct call *c, const struct answer *a, CURLcode code, int tries)
 {
+    if (a->streamed) return -1;
     if (a->failed == UNREACHABLE) {
         bool broke = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING ||
                      code == CURLE_PARTIAL_FILE;

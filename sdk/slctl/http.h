@@ -9,8 +9,8 @@ struct exchange {
     struct text body;
     const char *type, *etag;
     long retry_ms;
-    int headers;
-    bool too_large;
+    int headers, status;
+    bool too_large, stream, streamed;
     char error[CURL_ERROR_SIZE];
 };
 /* The one handle, set up for the call; answers go to `x` until other functions are set. */

@@ -1,5 +1,6 @@
 /* output.c - answers as JSON, YAML or a table on standard output. */
 #include "slctl.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,9 @@ enum format output_format(void)
 
 void output_flush(void)
 {
-    if (fflush(stdout) != 0 || ferror(stdout)) fail(LOCAL, "The output could not be written.");
+    if (fflush(stdout) == 0 && !ferror(stdout)) return;
+    if (errno == EPIPE) exit(LOCAL); /* whoever read has seen enough, as in `| head` */
+    fail(LOCAL, "The output could not be written.");
 }
 
 /* ---- JSON ---- */

@@ -2,6 +2,7 @@
 #include "slctl.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_PAGES = 10000 };
 
@@ -27,7 +28,7 @@ static const char *with(const char *path, const char *name, const char *value)
 static int all_pages(struct call *call, const struct document *d, const struct command *c)
 {
     long most = 0;
-    if (!takes_cursor(d, c, &most)) fail(USAGE, "slctl %s has no pages: --all has no meaning here.", c->id);
+    if (!takes_cursor(d, c, &most)) fail(USAGE, "slctl %s has no pages: --all has no meaning here.", command_text(c));
     const char *base = call->path, *cursor = NULL;
     if (most > 0 && !strstr(base, "limit=")) base = with(base, "limit", keep_text("%ld", most));
     json_t *items = keep_json(json_array());
@@ -53,6 +54,19 @@ static int all_pages(struct call *call, const struct document *d, const struct c
     fail(BROKEN, "The list does not end: after %zu items there is still a cursor.", json_array_size(items));
 }
 
+/* Does its success carry a body that is no JSON, as metrics or an export do? */
+static bool streams(const struct document *d, const struct command *c)
+{
+    const char *status;
+    json_t *answer;
+    json_object_foreach(
+        json_object_get(c->operation, "responses"), status,
+        answer) if (*status == '2' &&
+                    json_object_size(json_object_get(resolve(d, answer), "content"))) return !isatty(STDOUT_FILENO) &&
+        !answer_is_json(d, c);
+    return false;
+}
+
 int run_command(const struct document *d, const struct command *c, int argc, char **argv)
 {
     struct call call = command_call(d, c, argc, argv);
@@ -61,6 +75,7 @@ int run_command(const struct document *d, const struct command *c, int argc, cha
         fail(USAGE, "--watch: only commands that read can be watched.");
     if (options.watch_ms) return watch(d, c, &call);
     if (options.all) return all_pages(&call, d, c);
+    call.stream = streams(d, c);
     struct answer a = http_call(&call);
     if (a.failed || a.status < 200 || a.status >= 300) {
         int code = complain(&a);
@@ -70,6 +85,6 @@ int run_command(const struct document *d, const struct command *c, int argc, cha
                     key);
         return code;
     }
-    if (a.size) print_answer(&a, answer_schema(d, c), d);
+    if (a.size && !a.streamed) print_answer(&a, answer_schema(d, c), d);
     return DONE;
 }

@@ -106,7 +106,7 @@ struct call {
     size_t body_size;
     const char *accept, *if_none_match;
     json_t *headers; /* more headers, name to text; may be NULL */
-    bool quiet_auth; /* send no token */
+    bool stream;     /* the answer is no JSON: it goes to standard output as it comes, unless that is a terminal */
 };
 struct answer {
     int failed; /* 0, or UNREACHABLE, TIMED_OUT, BROKEN when there is no answer; `why` says more */
@@ -116,7 +116,8 @@ struct answer {
     long retry_ms; /* from Retry-After; -1: absent */
     char *body;    /* terminated */
     size_t size;
-    json_t *json; /* the body when it is JSON, else NULL */
+    bool streamed; /* the body went to standard output */
+    json_t *json;  /* the body when it is JSON, else NULL */
 };
 /* Asks, repeating what may be repeated until options.timeout_ms has passed. What it returns is kept. */
 struct answer http_call(const struct call *c);
@@ -175,6 +176,8 @@ struct fields {
 };
 struct fields *fields_of(const struct document *d, const struct command *c);
 json_t *answer_schema(const struct document *d, const struct command *c); /* of its success; resolved, or NULL */
+bool answer_is_json(const struct document *d, const struct command *c);
+bool is_json(const char *type); /* a media type */
 json_t *items_schema(const struct document *d, json_t *schema,
                      const char **list_name); /* of a list's elements, or NULL */
 bool has_type(const json_t *schema, const char *type);
@@ -215,6 +218,7 @@ bool flags_known(const struct document *d, const struct command *c, int argc, ch
 json_t *file_body(const char *path); /* JSON or YAML, kept; fails with USAGE */
 int watch(const struct document *d, const struct command *c, struct call *call); /* watch.c */
 int help_command(const struct document *d, char **words, int n);                 /* help.c */
+const char *command_text(const struct command *c);                               /* its words with spaces */
 void help_top(void);
 bool help_topic(const char *name); /* prints it; false: there is none */
 int help_builtin(const struct builtin *b);

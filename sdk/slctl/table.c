@@ -52,8 +52,8 @@ static bool has_column(const struct column *list, size_t n, const char *name)
     return false;
 }
 
-/* All names, in the schema's order, then in that of the rows. */
-static size_t all_names(const json_t *items, json_t *schema, struct column *out)
+/* All names in the schema's order, then in that of the rows where no schema tells or all is wished. */
+static size_t all_names(const json_t *items, json_t *schema, bool wide, struct column *out)
 {
     const char *name;
     json_t *each, *item;
@@ -61,7 +61,7 @@ static size_t all_names(const json_t *items, json_t *schema, struct column *out)
     json_object_foreach(json_object_get(schema, "properties"), name, each) if (n < MAX_COLUMNS) out[n++].name = name;
     json_array_foreach(items, i, item)
     {
-        if (i >= 50) break;
+        if (i >= 50 || (json_object_size(json_object_get(schema, "properties")) && !wide)) break;
         json_object_foreach(item, name, each) if (n < MAX_COLUMNS && !has_column(out, n, name)) out[n++].name = name;
     }
     return n;
@@ -73,7 +73,7 @@ size_t columns_choose(const struct document *d, const json_t *items, json_t *sch
     static const char *const wanted[] = { "status", "state", "created_at" };
     struct column all[MAX_COLUMNS];
     memset(all, 0, sizeof all);
-    size_t n = 0, names = all_names(items, schema, all), late = 0;
+    size_t n = 0, names = all_names(items, schema, wide, all), late = 0;
     json_t *properties = json_object_get(schema, "properties");
     for (size_t w = 0; w < 3; w++)
         late += has_column(all, names, wanted[w]);
