@@ -126,16 +126,16 @@ unit: $(UNIT)
 
 test: test-deps ## install what is missing, build, run every test (T=pattern picks)
 	+@$(SUBMAKE) compile test-plugins unit
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
 
 test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged is still there
 	+@$(SUBMAKE) compile test-plugins
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
 bench: test-deps ## ratios against nginx, sqlite3, pgbench, graphile-worker and pg-boss in one run (T=name picks)
 	+@$(SUBMAKE) compile test-plugins
 	@$(call install_missing,$(BENCH_PACKAGES))
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run $(T)
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run $(T)
 
 fuzz: deps ## each libFuzzer target for FUZZ_SECONDS=10 (T=pattern picks)
 	@$(call install_missing,$(FUZZ_PACKAGES))

@@ -22,6 +22,10 @@ const struct builtin builtins[] = {
     { "context", context_command, "list|use|set|delete|show [NAME]", "Named servers with token, tenant and account." },
     { "completion", completion_command, "bash|zsh|fish", "Print a script that completes commands in your shell." },
     { "version", version_command, "", "Version of slctl." },
+    { "bus events tail", events_tail_command, "[--topic T] [--count N] [--last-event-id ID]",
+      "Print events as they are published, from now on or from behind the one named." },
+    { "diag bundle", diag_command, "[--log FILE]... [--to FILE]",
+      "Collect what a report needs into a .tar.gz; secrets are removed." },
     { "__complete", complete_command, NULL, NULL },
     { NULL, NULL, NULL, NULL },
 };
@@ -67,9 +71,24 @@ struct found {
     int used; /* words that name it */
 };
 
-static struct found find(const struct document *d, char **words, int n)
+/* `slctl modules` means `slctl modules list`, and `slctl bus events --event x` the one that takes the flags. */
+static const struct command *implied(const struct document *d, char **words, int n, int argc, char **argv)
 {
-    static const char *const implied[] = { "list", "get" };
+    static const char *const verbs[] = { "list", "get", "create" };
+    const struct command *first = NULL;
+    char *more[MAX_WORDS];
+    memcpy(more, words, (size_t)n * sizeof *more);
+    for (size_t i = 0; i < 3; i++) {
+        more[n] = (char *)verbs[i];
+        const struct command *c = command_find(d, more, n + 1);
+        if (c && flags_known(d, c, argc, argv) && (i < 2 || argc)) return c;
+        if (!first && i < 2) first = c;
+    }
+    return first;
+}
+
+static struct found find(const struct document *d, char **words, int n, int argc, char **argv)
+{
     struct found f = { NULL, 0 };
     for (f.used = n; f.used > 0; f.used--) {
         const char *alias = alias_of(joined(words, f.used, " "));
@@ -78,12 +97,7 @@ static struct found find(const struct document *d, char **words, int n)
         if (f.command) return f;
     }
     if (!n || n >= MAX_WORDS || commands_under(d, words, n, NULL) == 0) return f;
-    for (size_t i = 0; i < 2 && !f.command; i++) { /* `slctl modules` means `slctl modules list` */
-        char *more[MAX_WORDS];
-        memcpy(more, words, (size_t)n * sizeof *more);
-        more[n] = (char *)implied[i];
-        f.command = command_find(d, more, n + 1);
-    }
+    f.command = implied(d, words, n, argc - n, argv + n);
     f.used = n;
     return f;
 }
@@ -105,11 +119,11 @@ static int generated(int argc, char **argv, char **words, int n)
     for (int i = n; i < argc && !help; i++)
         help = strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
     struct document *d = document_get(options.refresh ? FROM_SERVER : FROM_CACHE);
-    struct found f = find(d, words, n);
+    struct found f = find(d, words, n, argc, argv);
     bool known = f.command && flags_known(d, f.command, argc - f.used, argv + f.used);
     if (!known && !d->fresh && !(help && f.command)) { /* a plugin may have come since the document was cached */
         d = document_get(FROM_SERVER);
-        f = find(d, words, n);
+        f = find(d, words, n, argc, argv);
     }
     if (help && (!f.command || commands_under(d, words, n, NULL) > 1) && commands_under(d, words, n, NULL))
         return help_command(d, words, n);

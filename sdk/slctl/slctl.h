@@ -128,8 +128,8 @@ int64_t now_ms(void); /* monotonic */
 void sleep_ms(long ms);
 const char *url_escape(const char *s);
 /* Follows an event stream, giving each event to `each` until it returns false; resumes by Last-Event-ID. */
-int http_stream(const char *path, const char *last_id,
-                bool (*each)(void *arg, const char *id, const char *name, const char *data), void *arg);
+typedef bool event_handler(void *arg, const char *id, const char *name, const char *data);
+int http_stream(const char *path, const char *last_id, event_handler *each, void *arg);
 void http_end(void);
 
 /* ---- document.c: the server's OpenAPI document and the commands in it ---- */
@@ -231,6 +231,10 @@ int login_command(int argc, char **argv); /* login.c */
 int logout_command(int argc, char **argv);
 bool login_refresh(void);                /* a new access token by the refresh token; false: not possible */
 int diag_command(int argc, char **argv); /* diag.c */
+/* redact.c: what they return is kept. */
+const char *redact_text(const char *text);
+json_t *redact_json(const json_t *v);
+void redact_lines(struct text *out, char *text); /* cuts `text` up */
 int audit_verify_command(int argc, char **argv);
 int events_tail_command(int argc, char **argv);
 
