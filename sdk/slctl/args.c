@@ -177,12 +177,12 @@ static const char *query_text(const struct parsed *p)
 json_t *file_body(const char *path)
 {
     size_t n;
-    char why[256];
+    json_error_t error;
     char *text = read_file(path, &n), *first = text + strspn(text, " \t\r\n");
     const char *name = strcmp(path, "-") == 0 ? "standard input" : path;
     if (*first != '{' && *first != '[') return yaml_read(text, n, name);
-    json_t *v = json_read(text, n, why, sizeof why);
-    if (!v) fail(USAGE, "%s: %s.", name, visible(why));
+    json_t *v = keep_json(json_loadb(text, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error));
+    if (!v) fail(USAGE, "%s:%d: %s.", name, error.line, visible(error.text));
     return v;
 }
 

@@ -124,8 +124,13 @@ static int set(json_t *config, const char *name)
 int context_command(int argc, char **argv)
 {
     json_t *config = contexts_load();
-    const char *verb = argc ? argv[0] : "list", *name = argc > 1 ? argv[1] : NULL;
-    if (argc > 2) fail(USAGE, "Too many words: %s.", visible(argv[2]));
+    const char *words[2] = { "list", NULL };
+    for (int i = 0, n = 0; i < argc; i++) {
+        if (global_flag(argc, argv, &i)) continue;
+        if (n == 2 || argv[i][0] == '-') fail(USAGE, "slctl context: unexpected %s.", visible(argv[i]));
+        words[n++] = argv[i];
+    }
+    const char *verb = words[0], *name = words[1];
     if (strcmp(verb, "list") == 0 && !name) return list(config);
     if (strcmp(verb, "show") == 0) {
         if (!name) name = json_string_value(json_object_get(config, "current"));

@@ -185,15 +185,20 @@ static const char *cache_path(void)
     return keep_text("%s/%s.openapi", dir, text_cstr(&name));
 }
 
-/* Takes the file away that was not written for longest while there are too many. */
-static void cache_trim(void)
+static bool older(const struct stat *a, const struct stat *b)
+{
+    if (a->st_mtim.tv_sec != b->st_mtim.tv_sec) return a->st_mtim.tv_sec < b->st_mtim.tv_sec;
+    return a->st_mtim.tv_nsec < b->st_mtim.tv_nsec;
+}
+
+/* While there are too many, takes away the file that was not written for longest, but never `own`. */
+static void cache_trim(const char *own)
 {
     const char *dir = cache_dir();
     for (int rounds = 0; rounds < 100; rounds++) {
         struct dirent *e;
-        struct stat st;
+        struct stat st, least;
         const char *oldest = NULL;
-        time_t oldest_time = 0;
         int n = 0;
         DIR *list = opendir(dir);
         if (!list) return;
@@ -201,10 +206,10 @@ static void cache_trim(void)
             const char *path = keep_text("%s/%s", dir, e->d_name);
             if (!strstr(e->d_name, ".openapi") || stat(path, &st) != 0) continue;
             n++;
-            if (!oldest || st.st_mtime < oldest_time) oldest = path, oldest_time = st.st_mtime;
+            if (strcmp(path, own) != 0 && (!oldest || older(&st, &least))) oldest = path, least = st;
         }
         closedir(list);
-        if (n <= CACHE_FILES || unlink(oldest) != 0) return;
+        if (n <= CACHE_FILES || !oldest || unlink(oldest) != 0) return;
     }
 }
 
@@ -240,7 +245,7 @@ static void cache_write(const struct answer *a)
     if (!path) return;
     text_printf(&file, "%s\n", a->etag && !strchr(a->etag, '\n') ? a->etag : "");
     text_add(&file, a->body, a->size);
-    if (write_private(path, file.p, file.n)) cache_trim();
+    if (write_private(path, file.p, file.n)) cache_trim(path);
 }
 
 static struct document *get(enum document_from from, bool loud)

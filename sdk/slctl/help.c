@@ -123,7 +123,7 @@ void help_top(void)
     printf("slctl talks to a Service Layer server.\n\nUsage: slctl [FLAGS] COMMAND [WORDS] [FLAGS]\n\nCommands of "
            "slctl:\n");
     for (const struct builtin *b = builtins; b->words; b++)
-        if (b->usage) columns(keep_text("%s %s", b->words, b->usage), 38, b->doc);
+        if (b->usage) columns(b->words, 15, b->doc);
     options_finish();
     const struct document *d = document_look();
     if (d)

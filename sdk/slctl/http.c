@@ -236,7 +236,7 @@ struct answer http_call(const struct call *c)
 
 int status_code(int status)
 {
-    if (status < 400) return status >= 200 ? DONE : BROKEN;
+    if (status < 400) return status >= 200 && status < 300 ? DONE : BROKEN;
     if (status == 401 || status == 403) return DENIED;
     if (status == 404) return NOT_FOUND;
     if (status == 409 || status == 412) return CONFLICT;

@@ -90,6 +90,7 @@ size_t columns_choose(const struct document *d, const json_t *items, json_t *sch
         if (must && late) late--;
         if (must || n + late < NARROW_COLUMNS) out[n++] = all[i];
     }
+    if (n == 0 && schema) return columns_choose(d, items, NULL, wide, out); /* it tells nothing that could be shown */
     return n;
 }
 
