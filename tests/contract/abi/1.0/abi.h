@@ -1,4 +1,4 @@
-/* abi.h - the contract as its first release had it, byte for byte but for this line: plugins built then must load for ever. */
+/* abi.h - the contract as its first release had it, unchanged but for this line: plugins built then load for ever. */
 #ifndef SERVICE_LAYER_ABI_H
 #define SERVICE_LAYER_ABI_H
 #include <stddef.h>
