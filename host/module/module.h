@@ -70,6 +70,7 @@ struct generation { /* one loaded copy of a plugin; freed when the last call tha
     sl_lifecycle life;
     struct grant *grants;
     size_t n_grants;
+    uint64_t *approved;             /* hashes of statements that name only granted tables, see tables_data.c */
     json_t *config, *config_schema; /* effective configuration that this copy was created with */
     bool created, started;
     bool isolated; /* to run in a child process; its file is `file`, an open descriptor, else -1 */

@@ -20,6 +20,7 @@ bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size);
 /* The same for a plugin that says `seen` about itself, against what its configuration allows (nothing said = all). */
 bool grants_allowed(const struct config *cfg, const char *plugin, const json_t *seen, char *why, size_t why_size);
 bool generation_granted(const struct generation *g, const char *verb, sl_str what);
+bool generation_may_reach(const struct generation *g, sl_str host); /* by its net: grants; host: "name:port" */
 
 /* ---- elf.c: reads the file before anything of it runs ---- */
 struct elf_finding {
@@ -116,6 +117,7 @@ extern void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair
                              size_t n); /* NULL = the log */
 /* As sl.metrics, for a call that need not be the one that runs now. */
 void metrics_change(call *c, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set);
+bool call_may_reach(const call *c, sl_str host); /* as fetch_may_reach of net/fetch.h */
 extern const sl_core table_core;
 extern const sl_store table_store;
 extern const sl_bus table_bus;
