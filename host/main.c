@@ -376,6 +376,7 @@ static int run(void)
                                              SPARE_CALLS };
     loop_setup(&loop, module_slow);
     catch_signals();
+    crash_watch();
     system_setup(host.cfg);
     if (!call_start(256, 0, NULL, NULL, boot)) return EXIT_RUNTIME;
     loop_run();

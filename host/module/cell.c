@@ -33,7 +33,7 @@ static void note_crash(struct cell *k, const char *how)
     k->state = often ? CELL_QUARANTINED : CELL_DOWN;
     log_error(often ? "plugin's process crashed too often and is quarantined" : "plugin's process ended",
               LOG_C("plugin", k->g->module->name), LOG_C("reason", k->last), LOG_C("status", how),
-              LOG_I("crashes", k->crashes));
+              LOG_C("version", k->g->spec.version), LOG_C("build", k->g->build), LOG_I("crashes", k->crashes));
 }
 
 static void boot_again(uv_timer_t *t);

@@ -30,6 +30,9 @@ struct elf_finding {
 enum { ELF_FINDINGS = 16 }; /* at most one a class */
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
 
+/* ---- crash.c ---- */
+void build_id(const void *file, size_t size, char out[41]); /* of an ELF file that elf_check let pass; "" = none */
+
 /* ---- findings.c: what to do about what the file shows ---- */
 /* Fill g->findings from the file and its signature by the policies of module_cfg; g->keep when one of them pins it.
  * False: one of them refuses it, why says which. Any thread. */
@@ -65,7 +68,7 @@ bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size
 void generation_unload(struct generation *g);
 /* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
 bool generation_mapped(const struct generation *g);
-uint64_t generation_size(const struct generation *g);   /* bytes of its library in memory */
+void generation_measure(struct generation *g);          /* where its library lies, and its bytes */
 bool generation_can_unload(const struct generation *g); /* false: linked in, to be kept, or a build with sanitizers */
 void generation_free(struct generation *g);             /* calls must be 0; unloads, frees all */
 void load_close(void);                                  /* remove the private directory */
