@@ -20,7 +20,7 @@ struct setting {
 };
 extern const struct setting settings[];
 extern const size_t n_settings;
-enum { SETTINGS_ROOM = 96, CONFIG_FILE_MAX = 1 << 20, SECRET_FILE_MAX = 64 << 10 };
+enum { SETTINGS_ROOM = 160, CONFIG_FILE_MAX = 1 << 20, SECRET_FILE_MAX = 64 << 10 };
 
 /* Command-line flags that are not settings. */
 struct command {
