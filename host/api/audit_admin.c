@@ -225,6 +225,7 @@ static const sl_entry entries[] = {
       .deadline_ms = EXPORT_MS,
       .doc = "The chain as JSON lines, oldest first, for `slctl audit verify` or `appserver -audit-verify`." },
 };
+static const sl_need needs[] = { { "sl.store", 1, 0 } };
 static const sl_lifecycle life = { .size = sizeof life, .health = health };
 SL_LINKED_PLUGIN(audit_plugin, "audit", .doc = "Who changed what and who was refused.", .lifecycle = &life,
-                 SL_ENTRIES(entries));
+                 SL_NEEDS(needs), SL_ENTRIES(entries));

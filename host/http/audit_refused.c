@@ -110,29 +110,28 @@ void refused_add(const struct audit_record *r)
     k->counted = copy(&first);
 }
 
-/* ---- storing ---- */
-/* Records of the list until `stop`, in one transaction. */
-static sl_err store_some(call *c, struct refused **stop)
+/* ---- storing: the first `n` of the list; others may join it meanwhile ---- */
+static sl_err store_some(call *c, size_t n)
 {
-    size_t n = 0;
     sl_err e = SL_OK;
     struct refused *f = refused.head;
-    for (; f && !e && n < BATCH; f = f->next, n++)
+    for (size_t i = 0; i < n && !e; i++, f = f->next)
         if (!f->stored) e = audit_insert(c, &f->r);
-    *stop = f;
     if (!e) e = store_commit(c);
     if (e) store_rollback(c);
-    for (f = refused.head; !e && f != *stop; f = f->next)
+    f = refused.head;
+    for (size_t i = 0; i < n && !e; i++, f = f->next)
         f->stored = true;
     return e;
 }
 
 /* Lines are queued once; what the file has not taken yet stays and is looked at again. */
-static sl_err write_some(call *c, const struct refused *stop)
+static sl_err write_some(call *c, size_t n)
 {
     uint64_t last = 0;
+    struct refused *f = refused.head;
     if (!audit_file_on()) return SL_OK;
-    for (struct refused *f = refused.head; f != stop; f = f->next) {
+    for (size_t i = 0; i < n; i++, f = f->next) {
         sl_err e = f->ticket ? SL_OK : audit_file_reserve(c);
         if (e) return e;
         if (!f->ticket) f->ticket = audit_file_append(&f->r);
@@ -141,9 +140,9 @@ static sl_err write_some(call *c, const struct refused *stop)
     return audit_file_wait(c, last);
 }
 
-static void drop(const struct refused *stop)
+static void drop(size_t n)
 {
-    while (refused.head != stop) {
+    for (size_t i = 0; i < n; i++) {
         struct refused *f = refused.head;
         refused.head = f->next;
         refused.waiting--;
@@ -156,12 +155,12 @@ static void drop(const struct refused *stop)
 sl_err refused_flush(call *c, bool all)
 {
     if (all || loop_now() - refused.window >= WINDOW_MS) end_window();
-    while (refused.head) {
-        struct refused *stop = NULL;
-        sl_err e = store_some(c, &stop);
-        if (!e) e = write_some(c, stop);
+    while (refused.waiting) {
+        size_t n = refused.waiting < BATCH ? refused.waiting : BATCH;
+        sl_err e = store_some(c, n);
+        if (!e) e = write_some(c, n);
         if (e) return e;
-        drop(stop);
+        drop(n);
     }
     return SL_OK;
 }
