@@ -2,12 +2,13 @@
 #include "http/audit_log.h"
 #include "observe/metrics.h"
 
-enum { TICK_MS = 250, SEAL_EVERY = 4, EXPIRE_EVERY = 4 * 3600, EXPIRE_FIRST = 4 * 30, STOP_MS = 2000 };
+enum { TICK_MS = 250, SEAL_EVERY = 2, EXPIRE_EVERY = 4 * 3600, EXPIRE_FIRST = 4 * 30, STOP_MS = 2000 };
 enum { USER_MAX = 128, NAME_MAX_ = 64, ROUTE_MAX = 256, TARGET_MAX_ = 512, OUTCOME_MAX = 300, ID_MAX_ = 128 };
 
 static struct {
     ticker *ticker;
     unsigned ticks;
+    bool unsealed;   /* more than one round could seal */
     bool store_down; /* said so once */
     metric *records;
 } audit;
@@ -232,7 +233,8 @@ static void tick(call *c, void *unused)
     call_deadline(c, 10000);
     sl_err e = refused_flush(c, false);
     unsigned n = audit.ticks++;
-    if (!e && n % SEAL_EVERY == 0) e = audit_seal(c);
+    if (!e && (audit.unsealed || n % SEAL_EVERY == 0)) e = audit_seal(c, &audit.unsealed);
+    if (!e && audit.unsealed) ticker_kick(audit.ticker);
     if (!e && n % EXPIRE_EVERY == EXPIRE_FIRST) e = audit_expire(c);
     if (e && !audit.store_down)
         log_warn("the audit log cannot be kept up to date in the store; it is tried again",
@@ -266,7 +268,10 @@ void audit_stop(call *c)
     ticker_stop(audit.ticker);
     audit.ticker = NULL;
     call_deadline(c, STOP_MS);
-    if (refused_flush(c, true) || audit_seal(c)) {
+    sl_err e = refused_flush(c, true);
+    for (bool more = true; more && !e;)
+        e = audit_seal(c, &more);
+    if (e) {
         log_warn("the last refusals were not recorded", LOG_C("error", store_error(c)));
         store_rollback(c);
     }

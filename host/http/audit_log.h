@@ -19,7 +19,8 @@ sl_err refused_flush(call *c, bool all);
 void refused_free(void);
 
 /* ---- audit_seal.c: the store's chain ---- */
-sl_err audit_seal(call *c);   /* [S] gives every new row its place in the chain */
+/* [S] Gives new rows their places in the chain; `more`: not all of them yet. */
+sl_err audit_seal(call *c, bool *more);
 sl_err audit_expire(call *c); /* [S] removes sealed rows that are too old */
 
 /* ---- audit_file.c: the JSONL file ---- */

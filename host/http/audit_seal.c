@@ -2,12 +2,7 @@
 #include "base/log.h"
 #include "http/audit_log.h"
 
-enum { BATCH = 200, ROUNDS = 50 };
-
-struct ends {
-    struct chain head;
-    int64_t base;
-};
+enum { BATCH = 200, ROUNDS = 4 }; /* a call's memory is given back at its end only */
 
 static sl_err read_head(call *c, struct chain *head)
 {
@@ -61,14 +56,16 @@ static sl_err seal_some(call *c, uint32_t *n)
     return e ? e : store_commit(c);
 }
 
-sl_err audit_seal(call *c)
+sl_err audit_seal(call *c, bool *more)
 {
     const sl_rows *rows;
     uint32_t n = BATCH;
     sl_err e = store_query(c, &rows, SL("select 1 as there from sl_audit where seq is null limit 1"), NULL, 0);
+    *more = false;
     if (e || !rows->rows) return e;
     for (int i = 0; !e && n == BATCH && i < ROUNDS; i++)
         e = seal_some(c, &n);
+    *more = !e && n == BATCH;
     if (e) store_rollback(c);
     return e;
 }
