@@ -162,8 +162,8 @@ static sl_err export_some(sl_call *c, int64_t *after, char prev[CHAIN_HASH], boo
     sl_err e = store_query((call *)c, &rows,
                            SL("select " AUDIT_COLUMNS ", seq, hash from sl_audit where seq > $1 order by seq limit $2"),
                            SL_ARRAY(*after, (int64_t)EXPORT_ROWS), 2);
+    *more = !e && rows->rows == EXPORT_ROWS;
     if (e) return e;
-    *more = rows->rows == EXPORT_ROWS;
     if (!text.max) buf_init(&text, EXPORT_ROWS * CHAIN_LINE);
     buf_clear(&text);
     for (uint32_t i = 0; i < rows->rows; i++) {

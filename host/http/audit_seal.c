@@ -37,19 +37,18 @@ static sl_err seal_row(call *c, const sl_rows *rows, uint32_t i, struct chain *h
 
 static sl_err seal_some(call *c, uint32_t *n)
 {
-    const sl_rows *rows;
-    struct chain head;
+    const sl_rows *rows = NULL;
+    struct chain head = { 0 };
     sl_err e = store_lock(c, SL("audit.chain"));
     if (!e) e = read_head(c, &head);
     int64_t old = (int64_t)head.seq;
     if (!e)
         e = store_query(c, &rows, SL("select " AUDIT_COLUMNS " from sl_audit where seq is null order by id limit $1"),
                         SL_ARRAY((int64_t)BATCH), 1);
-    if (e) return e;
-    *n = rows->rows;
-    for (uint32_t i = 0; !e && i < rows->rows; i++)
+    *n = e ? 0 : rows->rows;
+    for (uint32_t i = 0; !e && i < *n; i++)
         e = seal_row(c, rows, i, &head);
-    if (!e && rows->rows)
+    if (!e && *n)
         e = store_defer(
             c, SL("update sl_audit_chain set seq = $1, hash = $2, at = {{now}} where name = 'head' and seq = $3"),
             SL_ARRAY((int64_t)head.seq, (const char *)head.hash, old), 3, 1);
@@ -73,7 +72,7 @@ sl_err audit_seal(call *c, bool *more)
 /* One portion; the last row that goes becomes the base on which the rest of the chain stands. */
 static sl_err expire_some(call *c, int64_t before, int64_t *removed)
 {
-    const sl_rows *rows;
+    const sl_rows *rows = NULL;
     *removed = 0;
     sl_err e = store_lock(c, SL("audit.chain"));
     if (!e)
