@@ -134,6 +134,13 @@ test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged
 	+@$(SUBMAKE) compile test-plugins
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
+# What is about the server's own process (checks of files, unloading) is left out.
+test-isolated: test-deps ## the API and contract suites with every plugin in a child process of its own
+	+@$(SUBMAKE) compile test-plugins
+	$(Q)SL_ISOLATION=process APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider \
+	  tests/api tests/contract --ignore=tests/api/test_docs.py $(addprefix --ignore=tests/contract/test_,checks.py loading.py isolation.py parity.py abi.py) \
+	  -k "not postgres$(if $(T), and ($(T)))"
+
 bench: test-deps ## ratios against nginx, sqlite3, pgbench, graphile-worker and pg-boss in one run (T=name picks)
 	+@$(SUBMAKE) compile test-plugins
 	@$(call install_missing,$(BENCH_PACKAGES))
@@ -168,4 +175,4 @@ clean: ## remove what was built
 	rm -rf build build-* appserver slctl
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: help build compile deps test-deps run unit test test-plugins test-fault bench fuzz run-fuzz lint format install clean
+.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-isolated bench fuzz run-fuzz lint format install clean
