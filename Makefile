@@ -154,6 +154,9 @@ run-fuzz: $(FUZZ)
 $(OUT)/fuzz/%: tests/fuzz/%.c $(OUT)/libhost.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_HOST) -Itests/fuzz -fsanitize=fuzzer -o $@ $< $(OUT)/libhost.a $(LDLIBS_HOST)
+$(OUT)/fuzz/fuzz_slctl: tests/fuzz/fuzz_slctl.c $(filter-out %/main.o,$(SLCTL_OBJ)) $(OUT)/host/base/chain.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_SLCTL) -fsanitize=fuzzer -Wl,--wrap=exit -o $@ $(filter %.c %.o,$^) $(LDLIBS_SLCTL)
 
 lint: test-deps ## formatting, cppcheck, file and function sizes, floors
 	@$(call install_missing,$(LINT_PACKAGES))
