@@ -32,6 +32,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)\
   $(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)\
+  $(if $(filter valgrind,$(SAN)),-DSL_VALGRIND -fno-omit-frame-pointer)\
   $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer-no-link$(,)address -fno-omit-frame-pointer)
 HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
