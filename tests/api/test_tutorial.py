@@ -16,7 +16,7 @@ def test_the_tutorial_from_the_top(tmp_path):
     for language, text in blocks:
         if language == "bash":
             step += 1
-            script += f"echo '== {step}'\n{text}"
+            script += f"printf '\\n== {step}\\n'\n{text}"
         elif language in FILES:
             script += f"cat > {FILES[language]} <<'END-OF-BLOCK'\n{text}END-OF-BLOCK\n"
         else:
@@ -28,7 +28,7 @@ def test_the_tutorial_from_the_top(tmp_path):
     text = (tmp_path / "out").read_text()
     log = tmp_path / "notes" / "server.log"
     assert done.returncode == 0, text + (log.read_text() if log.exists() else "")
-    steps = dict(zip(range(1, step + 1), re.split(r"^== \d+\n", text, flags=re.M)[1:]))
+    steps = dict(zip(range(1, step + 1), re.split(r"\n== \d+\n", text)[1:]))
     assert len(steps) == step and len(expected) >= 5
     for number, wanted in expected.items():
         assert steps[number].endswith(wanted), f"block {number} printed\n{steps[number]}\nand the page says\n{wanted}"
