@@ -71,7 +71,10 @@ static void count(struct request *rq, int status, double seconds)
         route->series->duration = metric_series(duration_seconds, labels, 2);
     }
     series_add(status_series(route->series, route, status), 1);
-    series_add(route->series->duration, seconds);
+    if (rq->trace.recorded)
+        series_observe(route->series->duration, seconds, rq->trace.id);
+    else
+        series_add(route->series->duration, seconds);
 }
 
 /* Numbers for the log line without printf, which would be the dearest part of a small request. With `fraction` the last
