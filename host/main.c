@@ -482,6 +482,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&system_plugin);
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
+    module_builtin(&openapi_plugin);
     if (!looking) warn_about(cfg);
     if (!open_keys(cfg, why, sizeof why)) buf_printf(errors, "%s\n", why);
     modules_setup(cfg, &hooks, host.keys, environ);

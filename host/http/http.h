@@ -54,6 +54,7 @@ sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n); /* 
 /* ---- problem.c ---- */
 /* application/problem+json of RFC 9457. errors: JSON array text or absent. */
 void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id, sl_str errors);
+const char *problem_title(int status);
 int problem_status(sl_err e, const char **code, const char **title); /* what an error code becomes */
 
 /* ---- identity of a request ---- */
