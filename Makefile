@@ -14,14 +14,15 @@ Q := $(if $(V),,@)
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
-  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev curl jq
+  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev libseccomp-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
   postgresql pgbouncer openssl g++ procps wrk
-BENCH_PACKAGES := nginx-light sqlite3
+# npm fetches the job queues that ours are measured against; a Node.js from elsewhere brings its own.
+BENCH_PACKAGES := nginx-light sqlite3 $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 
-LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1
+LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1 libseccomp
 # llhttp: a system library where there is one, else the C sources that node-llhttp ships, in strict mode.
 LLHTTP_SYSTEM := $(shell pkg-config --exists libllhttp && echo yes)
 LLHTTP_SRC := $(if $(LLHTTP_SYSTEM),,$(wildcard /usr/share/llhttp/*.c))
@@ -115,10 +116,10 @@ test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged
 	+@$(SUBMAKE) compile test-plugins
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
-bench: test-deps ## ratios against nginx, sqlite3 and pgbench in one run
+bench: test-deps ## ratios against nginx, sqlite3, pgbench, graphile-worker and pg-boss in one run (T=name picks)
 	+@$(SUBMAKE) compile test-plugins
 	@$(call install_missing,$(BENCH_PACKAGES))
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run $(T)
 
 fuzz: deps ## each libFuzzer target for FUZZ_SECONDS=10 (T=pattern picks)
 	@$(call install_missing,$(FUZZ_PACKAGES))

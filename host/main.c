@@ -1,5 +1,5 @@
 /* main.c - the appserver: arguments and configuration, start from the store up to the listener, signals, stop. */
-#include "api/api.h"
+#include "api/floors.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/bus.h"
@@ -59,103 +59,6 @@ static void notify(const char *what)
     close(fd);
 }
 
-/* ---- configuration of the floors ---- */
-static struct store_config store_settings(const struct config *c)
-{
-    return (struct store_config){ .dsn = c->dsn,
-                                  .max_open = (int)c->max_open_conns,
-                                  .max_idle = (int)c->max_idle_conns,
-                                  .lifetime_ms = c->conn_max_lifetime_ms,
-                                  .connect_ms = (uint32_t)c->connect_ms,
-                                  .max_rows = (size_t)c->max_rows,
-                                  .max_bytes = (size_t)c->max_result_bytes };
-}
-
-static struct jobs_config jobs_settings(const struct config *c)
-{
-    return (struct jobs_config){ .concurrency = (uint32_t)c->job_concurrency,
-                                 .lease_ms = (uint32_t)c->job_lease_ms,
-                                 .poll_ms = (uint32_t)c->job_poll_ms,
-                                 .deadline_ms = (uint32_t)c->job_deadline_ms,
-                                 .attempts = (uint32_t)c->job_attempts,
-                                 .backoff_ms = (uint32_t)c->job_backoff_ms,
-                                 .backoff_max_ms = (uint32_t)c->job_backoff_max_ms,
-                                 .history_ms = c->job_history_ms };
-}
-
-static struct server_config server_settings(const struct config *c)
-{
-    return (struct server_config){
-        .listen = c->listen.item,
-        .n_listen = c->listen.n,
-        .tls_cert = c->tls_cert,
-        .tls_key = c->tls_key,
-        .trusted_proxies = c->trusted_proxies.item,
-        .n_trusted_proxies = c->trusted_proxies.n,
-        .max_connections = (size_t)c->max_connections,
-        .max_header_bytes = (size_t)c->max_header_bytes,
-        .max_headers = (size_t)c->max_headers,
-        .max_body = (size_t)c->max_body,
-        .header_ms = (uint32_t)c->header_ms,
-        .body_ms = (uint32_t)c->body_ms,
-        .idle_ms = (uint32_t)c->idle_ms,
-        .write_ms = (uint32_t)c->write_ms,
-        .body_min_rate = (uint32_t)c->body_min_rate,
-        .reuse_port = c->reuse_port,
-    };
-}
-
-static struct http_config http_settings(const struct config *c)
-{
-    return (struct http_config){
-        .api_tokens = c->api_tokens.item,
-        .n_api_tokens = c->api_tokens.n,
-        .admin_tokens = c->admin_tokens.item,
-        .n_admin_tokens = c->admin_tokens.n,
-        .metrics_token = c->metrics_token,
-        .default_tenant = c->default_tenant,
-        .require_tenant = c->require_tenant,
-        .max_body = (size_t)c->max_body,
-        .page_default = (size_t)c->page_default,
-        .page_max = (size_t)c->page_max,
-        .deadline_ms = (uint32_t)c->deadline_ms,
-        .max_inflight = (size_t)c->max_inflight,
-        .idempotency_ms = c->idempotency_ms,
-        .cors_origins = c->cors_origins.item,
-        .n_cors_origins = c->cors_origins.n,
-        .token_rate = c->token_rate,
-        .address_rate = c->address_rate,
-        .tenant_rate = c->tenant_rate,
-        .tenant_rates = c->tenant_rates.item,
-        .n_tenant_rates = c->tenant_rates.n,
-        .tenant_inflight = (uint32_t)c->tenant_inflight,
-        .tenant_daily = (uint64_t)c->tenant_daily,
-        .max_waiting = (unsigned)c->max_waiting,
-    };
-}
-
-static int start_fetch(const struct config *c, char *why, size_t why_size)
-{
-    char ca[4096], agent[64];
-    struct fetch_config f = {
-        .allow_private = c->outbound_allow_private,
-        .allow = c->outbound_allow.item,
-        .n_allow = c->outbound_allow.n,
-        .max_total = (uint32_t)c->outbound_max_total,
-        .max_per_host = (uint32_t)c->outbound_max_per_host,
-        .default_ms = (uint32_t)c->outbound_timeout_ms,
-        .max_bytes = (uint32_t)c->outbound_max_bytes,
-        .user_agent = agent,
-    };
-    snprintf(agent, sizeof agent, "service-layer/%s", SL_VERSION);
-    if (c->outbound_ca_file.n >= sizeof ca)
-        return snprintf(why, why_size, "outbound.ca_file: the path is too long"), -1;
-    memcpy(ca, c->outbound_ca_file.n ? c->outbound_ca_file.p : "", c->outbound_ca_file.n);
-    ca[c->outbound_ca_file.n] = 0;
-    if (ca[0]) f.ca_file = ca;
-    return fetch_setup(&f, why, why_size);
-}
-
 static const struct module_hooks hooks = {
     .route_check = route_check,
     .route_clash = route_clash,
@@ -165,6 +68,8 @@ static const struct module_hooks hooks = {
     .reply_list = http_reply_list,
     .problem_write = problem_write,
     .problem_status = problem_status,
+    .row_tag = http_row_tag,
+    .reply_tag = http_reply_tag,
     .rebuilt = http_rebuild_routes,
 };
 
@@ -474,7 +379,7 @@ static int run(void)
 static int serve_or_check(struct config *cfg, buf *out, buf *errors)
 {
     char why[512] = "";
-    bool looking = cfg->check || cfg->print;
+    bool looking = cfg->check || cfg->print || cfg->check_plugin.n;
     log_setup(looking ? SL_ERROR + 1 : level_of(cfg->log_level),
               sl_is(cfg->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT, STDERR_FILENO);
     modules_setup(cfg, &hooks, NULL, environ);
@@ -483,6 +388,12 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
     module_builtin(&openapi_plugin);
+    if (cfg->check_plugin.n) {
+        bool good = plugin_check(cfg->check_plugin.p, out);
+        print(stdout, out);
+        modules_close();
+        return good ? EXIT_FINE : EXIT_RUNTIME;
+    }
     if (!looking) warn_about(cfg);
     if (!open_keys(cfg, why, sizeof why)) buf_printf(errors, "%s\n", why);
     modules_setup(cfg, &hooks, host.keys, environ);
@@ -501,6 +412,7 @@ int main(int argc, char **argv)
 {
     buf out, errors;
     int code = EXIT_CONFIG;
+    if (argc == 2 && strcmp(argv[1], "--cell") == 0) return cell_child_main(&hooks); /* a plugin's child process */
     if (argc == 3 && strcmp(argv[1], PROBE_OPTION) == 0) {
         static const struct config none;
         modules_setup(&none, &hooks, NULL, environ);

@@ -25,8 +25,8 @@ void system_close(void);                     /* in a fiber or outside; stops wha
 /* ---- checks.c ---- */
 struct check {
     char name[64];
-    bool ready, vital;
-    uint32_t ms;
+    bool ready, vital, isolated, quarantined;
+    uint32_t ms, restarts;
     char why[256];
 }; /* vital: /readyz depends on it */
 /* [S] Health of all enabled modules, at most a second old. The array is valid until the next [S]. */

@@ -115,3 +115,14 @@ bool base64_decode(arena *a, sl_str text, sl_str *bytes)
 void sha256(sl_str s, unsigned char out[32]) { crypto_hash_sha256(out, (const unsigned char *)(s.p ? s.p : ""), s.n); }
 
 bool equal_constant_time(sl_str a, sl_str b) { return a.n == b.n && (a.n == 0 || sodium_memcmp(a.p, b.p, a.n) == 0); }
+
+bool bytes_decode(sl_str s, void *out, size_t n)
+{
+    sl_str bytes;
+    if (s.n == 2 * n && hex_decode(s, out, n)) return true;
+    arena *a = arena_new(0);
+    bool good = s.n <= 2 * n && base64_decode(a, s, &bytes) && bytes.n == n;
+    if (good) memcpy(out, bytes.p, n);
+    arena_free(a);
+    return good;
+}

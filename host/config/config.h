@@ -3,12 +3,12 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-/* isolation: "none" (in this process). config: as the file has it, NULL = none. lines: key -> line in the
- * file. */
+/* isolation: "none" (in this process), "process" (a child) or NULL: as is usual for where its file lies. config: as the
+ * file has it, NULL = none. lines: key -> line in the file. */
 struct plugin_config {
     char *name;
     bool enabled, required;
-    char *isolation;
+    char *isolation, *grants; /* grants: the most that it may ask for; NULL = whatever it asks for */
     json_t *config;
     int line;
     struct plugin_config *next;
@@ -39,11 +39,15 @@ struct config {
     /* logging, metrics */
     sl_str log_level, log_format, metrics_token;
     /* auth, security */
-    struct str_list api_tokens, admin_tokens;
+    struct str_list api_tokens, admin_tokens, roles;
     sl_str secret_keys;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
+    struct str_list findings, trusted_keys; /* "threads=refuse"; Ed25519 public keys as hex or base64 */
+    sl_str signature_policy, check_plugin;  /* check_plugin: a file that the command line asks about */
+    sl_str isolation;                       /* of plugins that do not say */
+    int64_t process_memory;
     struct plugin_config *plugins; /* as configured, in file order */
     /* jobs, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
@@ -71,8 +75,20 @@ int config_plugin_line(const struct config *cfg, const char *plugin, const char 
  * ends in the `plugins` section with those that are switched off; config_print_plugin adds one that is on, its config
  * by its schema. */
 void config_print(const struct config *cfg, buf *out);
-void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
-                         buf *out);
+void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
+                         const json_t *config, buf *out);
+/* ---- change.c: a configuration beside the one in force ---- */
+enum { CONFIG_DIFF_MAX = 160, CONFIG_TAG = 33 };
+struct config_diff { /* paths of settings that differ: those that a reload applies, those that need a restart */
+    const char *live[CONFIG_DIFF_MAX], *restart[CONFIG_DIFF_MAX];
+    size_t n_live, n_restart;
+};
+void config_diff(const struct config *now, const struct config *next, struct config_diff *out);
+/* Settings that are read at the start only keep in `next` the values they have in `now`. */
+void config_keep(const struct config *now, struct config *next);
+/* Text that differs when anything that is in force does, also a secret. Of this process: another's cannot be compared.
+ */
+void config_tag(const struct config *cfg, char out[CONFIG_TAG]);
 void config_usage(buf *out);          /* flags and environment variables */
 void config_free(struct config *cfg); /* wipes secrets */
 #endif

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 struct flags {
-    const char *value[SETTINGS_ROOM], *config;
+    const char *value[SETTINGS_ROOM], *config, *check_plugin;
 }; /* value by index of the setting; NULL = not given */
 
 static const struct origin nowhere = { FROM_DEFAULT, 0, NULL };
@@ -26,8 +26,8 @@ static bool set_command(struct load *l, size_t at, sl_str text, const char *flag
 
 static void unknown_flag(struct load *l, sl_str name)
 {
-    const char *names[SETTINGS_ROOM + 16] = { "config" };
-    size_t n = 1;
+    const char *names[SETTINGS_ROOM + 16] = { "config", "check-plugin" };
+    size_t n = 2;
     for (size_t i = 0; i < n_commands; i++)
         names[n++] = commands[i].flag;
     for (size_t i = 0; i < n_settings; i++)
@@ -45,7 +45,7 @@ static int read_flag(struct load *l, struct flags *f, sl_str name, sl_str value,
         set_command(l, commands[i].at, sl_given(value) ? value : SL("true"), commands[i].flag);
         return 1;
     }
-    const char **slot = sl_is(name, "config") ? &f->config : NULL;
+    const char **slot = sl_is(name, "config") ? &f->config : sl_is(name, "check-plugin") ? &f->check_plugin : NULL;
     bool boolean = false;
     for (size_t i = 0; i < n_settings && !slot; i++) {
         if (!settings[i].flag || !sl_is(name, settings[i].flag)) continue;
@@ -266,7 +266,7 @@ static void check_together(struct load *l)
 
 struct config *config_load(int argc, char **argv, char **env, buf *errors)
 {
-    struct flags flags = { { NULL }, NULL };
+    struct flags flags = { { NULL }, NULL, NULL };
     arena *a = arena_new(0);
     struct loaded *cfg = arena_alloc(a, sizeof *cfg);
     struct load l = { .cfg = cfg, .errors = errors, .env = env };
@@ -274,6 +274,7 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
     cfg->pub.file = SL("");
     set_defaults(&l);
     read_flags(&l, &flags, argc, argv);
+    cfg->pub.check_plugin = sl_cstr(flags.check_plugin ? flags.check_plugin : "");
     if (!cfg->pub.show_help && !cfg->pub.show_version) { /* these two answer even where the rest is wrong */
         read_sources(&l, &flags);
         if (l.failed == 0) {
@@ -282,6 +283,7 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
         }
         derive_directories(&l);
         check_together(&l);
+        config_print_values(cfg);
     }
     if (l.failed == 0 || cfg->pub.check) return &cfg->pub; /* -check goes on to what the plugins say */
     config_free(&cfg->pub);

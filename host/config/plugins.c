@@ -2,7 +2,7 @@
 #include "config/settings.h"
 #include <ctype.h>
 
-static const char *const plugin_keys[] = { "enabled", "required", "isolation", "config" };
+static const char *const plugin_keys[] = { "enabled", "required", "isolation", "config", "grants" };
 
 static bool name_ok(sl_str s)
 {
@@ -23,13 +23,20 @@ static void read_isolation(struct load *l, yaml_node_t *node, struct origin o, c
 {
     sl_str text = config_scalar(node);
     if (config_is_null(node)) return;
-    if (sl_given(text) &&
-        sl_is(text, "process")) /* better no start than a plugin that runs less apart than was asked */
-        config_complain(l, o, path, "this release runs plugins in the server itself only: must be none");
-    else if (sl_given(text) && sl_is(text, "none"))
+    if (sl_given(text) && (sl_is(text, "none") || sl_is(text, "process")))
         p->isolation = arena_cstr(l->cfg->pub.arena, text);
     else
-        config_complain(l, o, path, "must be none");
+        config_complain(l, o, path, "must be one of none, process");
+}
+
+static void read_grants(struct load *l, yaml_node_t *node, struct origin o, const char *path, struct plugin_config *p)
+{
+    sl_str text = config_scalar(node);
+    if (config_is_null(node)) return;
+    if (sl_given(text))
+        p->grants = arena_cstr(l->cfg->pub.arena, text);
+    else
+        config_complain(l, o, path, "must be a text such as \"store:things_* net:api.example.com\"");
 }
 
 static void read_config(struct load *l, yaml_document_t *doc, int at, struct origin o, const char *path,
@@ -57,7 +64,7 @@ static void read_plugin(struct load *l, yaml_document_t *doc, yaml_node_t *node,
     struct yaml_entry *e;
     if (config_is_null(node)) return;
     if (node->type != YAML_MAPPING_NODE) {
-        config_complain(l, config_at(l, p->line), at, "must hold keys: enabled, required, isolation, config");
+        config_complain(l, config_at(l, p->line), at, "must hold keys: enabled, required, isolation, grants, config");
         return;
     }
     size_t n = config_entries(l, doc, node, at, &e);
@@ -71,9 +78,11 @@ static void read_plugin(struct load *l, yaml_document_t *doc, yaml_node_t *node,
             read_bool(l, value, o, path, &p->required);
         else if (sl_is(e[i].key, "isolation"))
             read_isolation(l, value, o, path, p);
+        else if (sl_is(e[i].key, "grants"))
+            read_grants(l, value, o, path, p);
         else if (sl_is(e[i].key, "config"))
             read_config(l, doc, e[i].value, o, path, p);
-        else if ((hint = str_nearest(e[i].key, plugin_keys, 4)))
+        else if ((hint = str_nearest(e[i].key, plugin_keys, sizeof plugin_keys / sizeof *plugin_keys)))
             config_complain(l, o, path, "unknown key, did you mean `%s`?", hint);
         else
             config_complain(l, o, path, "unknown key; a plugin's own settings stand under `config`");
@@ -99,7 +108,6 @@ void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node
         struct plugin_config *p = arena_alloc(l->cfg->pub.arena, sizeof *p);
         p->name = arena_cstr(l->cfg->pub.arena, e[i].key);
         p->enabled = true;
-        p->isolation = arena_cstr(l->cfg->pub.arena, SL("none"));
         p->line = e[i].line;
         *last = p;
         last = &p->next;

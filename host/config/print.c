@@ -141,14 +141,14 @@ void config_print(const struct config *cfg, buf *out)
         if (!p->enabled) buf_printf(out, "  %s:  # %s:%d\n    enabled: false\n", p->name, cfg->file.p, p->line);
 }
 
-void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
-                         buf *out)
+void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
+                         const json_t *config, buf *out)
 {
     const struct plugin_config *p = config_plugin(cfg, plugin);
     const json_t *properties = json_object_get(schema, "properties"), *value;
     const char *key;
     buf_printf(out, "  %s:\n    enabled: true\n    required: %s\n    isolation: %s\n", plugin,
-               p && p->required ? "true" : "false", p ? p->isolation : "none");
+               p && p->required ? "true" : "false", isolated ? "process" : "none");
     if (json_object_size(config)) buf_add_cstr(out, "    config:\n");
     json_object_foreach((json_t *)(uintptr_t)config, key, value)
     {
@@ -172,9 +172,11 @@ static void add_names(const struct setting *s, buf *out)
 
 void config_usage(buf *out)
 {
-    buf_add_cstr(out,
-                 "usage: appserver [flags]\n\nflags, which win over the environment, that over the file:\n"
-                 "  -config FILE\n        YAML or JSON; else CONFIG_FILE, else ./configs/config.yaml when it exists\n");
+    buf_add_cstr(
+        out, "usage: appserver [flags]\n\nflags, which win over the environment, that over the file:\n"
+             "  -config FILE\n        YAML or JSON; else CONFIG_FILE, else ./configs/config.yaml when it exists\n"
+             "  -check-plugin FILE.so\n        Print what a look at the plugin finds, each with its remedy, and exit: "
+             "0 = it would be loaded.\n");
     for (size_t i = 0; i < n_settings; i++) {
         if (!settings[i].flag) continue;
         buf_printf(out, "  -%s%s\n        %s%s%s\n", settings[i].flag,

@@ -1,6 +1,8 @@
 /* settings.c - the one table of settings: file keys, environment names, flags, defaults, limits and documentation. */
-#include "base/rate.h"
 #include "config/settings.h"
+#include "base/id.h"
+#include "base/rate.h"
+#include "base/scope.h"
 #include <arpa/inet.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -68,13 +70,6 @@ static const char *check_readable(sl_str s)
     return access(path, R_OK) == 0 ? NULL : "must name a file that can be read";
 }
 
-static const char *check_tenant(sl_str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (!memchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", s.p[i], 65)) s.n = 0;
-    return s.n > 0 && s.n <= 64 ? NULL : "must be 1 to 64 letters, digits, dots, dashes or underscores";
-}
-
 static const char *check_token(sl_str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -93,6 +88,31 @@ static const char *check_origin(sl_str s)
     return from < s.n && !memchr(s.p + from, '/', s.n - from) ? NULL : must;
 }
 
+static const char *check_finding(sl_str s)
+{
+    static const char must[] = "must be CLASS=allow, CLASS=pin, CLASS=isolate or CLASS=refuse; CLASS is one of unique, "
+                               "nodelete, thread_locals, thread_keys, threads, signals, processes, libraries, exit, "
+                               "exports, needed, static_tls, text_relocations";
+    static const char *const classes[] = { "unique",  "nodelete",   "thread_locals",   "thread_keys", "threads",
+                                           "signals", "processes",  "libraries",       "exit",        "exports",
+                                           "needed",  "static_tls", "text_relocations" };
+    static const char *const policies[] = { "allow", "pin", "isolate", "refuse" };
+    sl_str class, policy = s;
+    bool known = false, meant = false;
+    if (!str_split(&policy, '=', &class)) return must;
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        known = known || sl_is(class, classes[i]);
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
+        meant = meant || sl_is(policy, policies[i]);
+    return known && meant ? NULL : must;
+}
+
+static const char *check_key(sl_str s)
+{
+    unsigned char key[32];
+    return bytes_decode(s, key, sizeof key) ? NULL : "must be 32 bytes as 64 hex digits or as base64";
+}
+
 static const char *check_rate(sl_str s)
 {
     struct rate r;
@@ -102,7 +122,7 @@ static const char *check_rate(sl_str s)
 static const char *check_tenant_rate(sl_str s)
 {
     sl_str name;
-    if (!str_split(&s, ' ', &name) || check_tenant(name) || str_trim(s).n == 0)
+    if (!str_split(&s, ' ', &name) || tenant_check(name) || str_trim(s).n == 0)
         return "must be a tenant and its rate, such as `acme 500/s burst 1000`";
     return check_rate(s);
 }
@@ -150,7 +170,7 @@ const struct setting settings[] = {
       .doc = "Share the port with other replicas on this machine (`SO_REUSEPORT`)." },
     { "server.require_tenant_header", SET_BOOL, PUB(require_tenant), "false", "REQUIRE_TENANT_HEADER",
       .doc = "Refuse requests without `X-Tenant-ID` instead of using `default_tenant`." },
-    { "server.default_tenant", SET_TEXT, PUB(default_tenant), "default", "DEFAULT_TENANT", .check = check_tenant,
+    { "server.default_tenant", SET_TEXT, PUB(default_tenant), "default", "DEFAULT_TENANT", .check = tenant_check,
       .doc = "Tenant of requests without `X-Tenant-ID`." },
     { "server.page_default", SET_INT, PUB(page_default), "25", .min = 1, .max = 10000,
       .doc = "Items of a list without `limit`." },
@@ -210,6 +230,9 @@ const struct setting settings[] = {
       .secret = true, .doc = "Bearer tokens of services: every tenant, no administration." },
     { "auth.admin_tokens", SET_LIST, PUB(admin_tokens), "", "ADMIN_TOKENS ADMIN_TOKEN", .check = check_token,
       .secret = true, .doc = "Bearer tokens of administrators." },
+    { "auth.roles", SET_LIST, PUB(roles), "", .check = role_check,
+      .doc = "Roles, each `NAME SCOPE SCOPE`, such as `auditor *:read admin:audit`; beside or in place of the built-in "
+             "`service`, `user` and `reader`." },
     { "security.secret_encryption_key", SET_TEXT, PUB(secret_keys), "", "SECRET_ENCRYPTION_KEY", .secret = true,
       .doc = "Master key of 16, 24 or 32 bytes, raw, base64 or hex; several with commas: the first seals, all unseal. "
              "Mandatory with a durable store." },
@@ -233,6 +256,20 @@ const struct setting settings[] = {
       .doc = "A replaced plugin is kept warm this long and serves again when the new one turns bad; 0 = never." },
     { "modules.parked_max", SET_INT, PUB(parked_max), "4", .min = 0, .max = 1000,
       .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
+    { "modules.findings", SET_LIST, PUB(findings), "", .check = check_finding,
+      .doc = "What to do about a finding on a plugin's file, as CLASS=allow, pin, isolate or refuse; see loading.md." },
+    { "modules.trusted_keys", SET_LIST, PUB(trusted_keys), "", .check = check_key,
+      .doc = "Ed25519 public keys, hex or base64, whose signature FILE.so.sig makes a plugin trusted." },
+    { "modules.signature_policy", SET_CHOICE, PUB(signature_policy), "warn", .choices = "off|warn|refuse",
+      .doc = "Plugins without a signature of a trusted key, once there are any." },
+
+    { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|none|process",
+      .doc = "Where a plugin runs that does not say: `none` = in the server itself, `process` = in a child process of "
+             "its own; "
+             "`auto` = "
+             "`none` for those that came with the executable, else `process`." },
+    { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
+      .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
 
     { "jobs.concurrency", SET_INT, PUB(job_concurrency), "32", .min = 0, .max = 10000,
       .doc = "Jobs that this process runs at once; 0 = none." },

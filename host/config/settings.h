@@ -20,7 +20,7 @@ struct setting {
 };
 extern const struct setting settings[];
 extern const size_t n_settings;
-enum { SETTINGS_ROOM = 96, CONFIG_FILE_MAX = 1 << 20, SECRET_FILE_MAX = 64 << 10 };
+enum { SETTINGS_ROOM = CONFIG_DIFF_MAX, CONFIG_PRINT = 16, CONFIG_FILE_MAX = 1 << 20, SECRET_FILE_MAX = 64 << 10 };
 
 /* Command-line flags that are not settings. */
 struct command {
@@ -43,6 +43,7 @@ struct loaded {
     sl_str host, db_host, db_user, db_password, db_name, db_sslmode; /* parts that listen and dsn are made of */
     int64_t port, db_port;
     struct origin origin[SETTINGS_ROOM];
+    unsigned char print[SETTINGS_ROOM][CONFIG_PRINT]; /* fingerprints of the values, also of secrets wiped since */
 };
 struct load {
     struct loaded *cfg;
@@ -80,6 +81,10 @@ sl_str config_scalar(const yaml_node_t *node); /* absent unless a scalar */
 struct origin config_at(const struct load *l, int line);
 /* A node as JSON, plain scalars by the rules of JSON. NULL: complained with path. The caller owns it. */
 json_t *config_yaml_json(struct load *l, yaml_document_t *doc, int node, const char *path, int depth);
+
+/* ---- change.c ---- */
+bool config_applies_live(const struct setting *s); /* a reload of the configuration applies it */
+void config_print_values(struct loaded *c);        /* once all is loaded and derived */
 
 /* ---- plugins.c ---- */
 void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node);

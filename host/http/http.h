@@ -1,13 +1,12 @@
 /* http.h - from a parsed request to a handler and back: routes, tokens, schemas, problems, idempotency. */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
+#include "identity/identity.h"
 #include "module/module.h"
 #include "net/server.h"
 
 struct http_config {
-    const sl_str *api_tokens, *admin_tokens; /* plain, hashed on entry; the caller wipes its copies */
-    size_t n_api_tokens, n_admin_tokens;
-    sl_str metrics_token; /* "" = /metrics is open */
+    struct identity_config identity;
     sl_str default_tenant;
     bool require_tenant; /* REQUIRE_TENANT_HEADER */
     size_t max_body, page_default, page_max;
@@ -51,6 +50,10 @@ sl_err render_row(buf *out, const json_t *schema, const sl_rows *rows, uint32_t 
 sl_err http_reply_row(call *c, int32_t status, const sl_rows *rows);
 sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n); /* [S] */
 
+/* For rows that were rendered in a child process: the ETag of its answer, and giving it to the request. */
+sl_str http_row_tag(call *c, const sl_rows *rows);
+void http_reply_tag(call *c, sl_str tag); /* what is no ETag is ignored */
+
 /* ---- problem.c ---- */
 /* application/problem+json of RFC 9457. errors: JSON array text or absent. */
 void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id, sl_str errors);
@@ -58,9 +61,5 @@ const char *problem_title(int status);
 int problem_status(sl_err e, const char **code, const char **title); /* what an error code becomes */
 
 /* ---- identity of a request ---- */
-struct identity {
-    sl_str actor, role, tenant;
-    bool all_tenants;
-};
-const struct identity *http_identity(const call *c);
+const struct identity *http_identity(const call *c); /* NULL: the call is no request. Lives as long as the call */
 #endif

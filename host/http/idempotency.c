@@ -24,7 +24,7 @@ bool idempotency_wanted(struct request *rq)
 /* Whose key it is: callers without a token are told apart by their address. */
 static sl_str owner(struct request *rq)
 {
-    if (!sl_is(rq->identity.actor, "anonymous")) return rq->identity.actor;
+    if (rq->identity.kind != IDENTITY_ANONYMOUS) return rq->identity.actor;
     int n = snprintf(rq->actor_text, sizeof rq->actor_text, "anonymous@%.*s",
                      (int)(rq->x->remote.n < 64 ? rq->x->remote.n : 64), rq->x->remote.p);
     return sl_lit(rq->actor_text, (size_t)n);

@@ -33,7 +33,7 @@ void limits_close(void)
     memset(rates, 0, sizeof rates);
 }
 
-static bool anonymous(const struct request *rq) { return sl_is(rq->identity.role, "anonymous"); }
+static bool anonymous(const struct request *rq) { return rq->identity.kind == IDENTITY_ANONYMOUS; }
 
 /* Whose bucket it is, and how large; burst 0: this policy does not apply to the caller. */
 static struct rate policy_of(const struct request *rq, unsigned policy, sl_str *key)

@@ -134,47 +134,51 @@ static void add_parameters(buf *b)
 }
 
 #define TEXT_FIELD(name, doc) "\"" name "\":{\"type\":\"string\",\"description\":\"" doc "\"}"
-static const char problem_schema
-    [] = "{\"type\":\"object\",\"description\":\"An error (RFC "
-         "9457).\",\"required\":[\"type\",\"title\",\"status\",\"code\"],"
-         "\"properties\":{" TEXT_FIELD("type", "`/problems/` and the code.") "," TEXT_FIELD(
-             "title",
-             "Of the status.") ","
-                               "\"status\":{\"type\":\"integer\",\"minimum\":400,\"maximum\":599,\"description\":\"The "
-                               "HTTP status.\"}," TEXT_FIELD("detail", "What is wrong, in a sentence.") "," TEXT_FIELD("instance", "The request's path.") "," TEXT_FIELD(
-                                   "code", "Stable, for programs.") "," TEXT_FIELD("trace_id",
-                                                                                   "The server's log has more under "
-                                                                                   "it.") ","
-                                                                                          "\"errors\":{\"type\":"
-                                                                                          "\"array\",\"description\":"
-                                                                                          "\"What is wrong with the "
-                                                                                          "input.\",\"items\":{"
-                                                                                          "\"type\":\"object\","
-                                                                                          "\"required\":[\"pointer\","
-                                                                                          "\"detail\"],\"properties\":"
-                                                                                          "{" TEXT_FIELD("pointer", "RF"
-                                                                                                                    "C "
-                                                                                                                    "69"
-                                                                                                                    "01"
-                                                                                                                    ", "
-                                                                                                                    "in"
-                                                                                                                    "to"
-                                                                                                                    " t"
-                                                                                                                    "he"
-                                                                                                                    " b"
-                                                                                                                    "od"
-                                                                                                                    "y,"
-                                                                                                                    " o"
-                                                                                                                    "r "
-                                                                                                                    "/q"
-                                                                                                                    "ue"
-                                                                                                                    "ry"
-                                                                                                                    "/N"
-                                                                                                                    "AM"
-                                                                                                                    "E"
-                                                                                                                    ".") "," TEXT_FIELD(
-                                                                                              "detail", "What it must "
-                                                                                                        "be.") "}}}}}";
+static const char
+    problem_schema[] =
+        "{\"type\":\"object\",\"description\":\"An error (RFC "
+        "9457).\",\"required\":[\"type\",\"title\",\"status\",\"code\"],"
+        "\"properties\":{" TEXT_FIELD("type", "`/problems/` and the code.") "," TEXT_FIELD(
+            "title",
+            "Of the status.") ","
+                              "\"status\":{\"type\":\"integer\",\"minimum\":400,\"maximum\":599,\"description\":\"The "
+                              "HTTP status.\"}," TEXT_FIELD("detail", "What is wrong, in a sentence.") "," TEXT_FIELD("instance", "The request's path.") "," TEXT_FIELD(
+                                  "code",
+                                  "Stable, for programs.") "," TEXT_FIELD("trace_id",
+                                                                          "The server's log has more under "
+                                                                          "it.") ","
+                                                                                 "\"errors\":{\"type\":"
+                                                                                 "\"array\",\"description\":"
+                                                                                 "\"What is wrong with the "
+                                                                                 "input.\",\"items\":{"
+                                                                                 "\"type\":\"object\","
+                                                                                 "\"required\":[\"pointer\","
+                                                                                 "\"detail\"],\"properties\":"
+                                                                                 "{" TEXT_FIELD(
+                                                                                     "pointer",
+                                                                                     "RF"
+                                                                                     "C "
+                                                                                     "69"
+                                                                                     "01"
+                                                                                     ", "
+                                                                                     "in"
+                                                                                     "to"
+                                                                                     " t"
+                                                                                     "he"
+                                                                                     " b"
+                                                                                     "od"
+                                                                                     "y,"
+                                                                                     " o"
+                                                                                     "r "
+                                                                                     "/q"
+                                                                                     "ue"
+                                                                                     "ry"
+                                                                                     "/N"
+                                                                                     "AM"
+                                                                                     "E"
+                                                                                     ".") "," TEXT_FIELD("detail",
+                                                                                                         "What it must "
+                                                                                                         "be.") "}}}}}";
 
 void openapi_add_components(buf *b)
 {

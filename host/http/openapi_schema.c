@@ -89,7 +89,7 @@ static json_t *properties_of(const json_t *properties)
 {
     json_t *to = json_object(), *v;
     const char *name;
-    json_object_foreach((json_t *)properties, name, v) json_object_set_new(to, name, openapi_schema(v));
+    json_object_foreach((json_t *)properties, name, v) { json_object_set_new(to, name, openapi_schema(v)); }
     return to;
 }
 
@@ -128,6 +128,6 @@ json_t *openapi_schema(const json_t *schema)
 {
     json_t *to = json_object(), *v;
     const char *name;
-    json_object_foreach((json_t *)schema, name, v) add_word(to, schema, name, v);
+    json_object_foreach((json_t *)schema, name, v) { add_word(to, schema, name, v); }
     return to;
 }

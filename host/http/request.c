@@ -55,8 +55,7 @@ struct request *request_open(exchange *x)
     memset(rq, 0, offsetof(struct request, headers));
     rq->out = out;
     rq->x = x;
-    rq->identity =
-        (struct identity){ .actor = SL("anonymous"), .role = SL("anonymous"), .tenant = http_cfg.default_tenant };
+    identity_reset(rq);
     read_headers(&rq->known, x);
     trace_read(rq);
     return rq;
@@ -70,6 +69,7 @@ void request_close(struct request *rq)
     router_drop(rq->router);
     if (rq->counted) access_end();
     tenant_leave(rq);
+    bearer_drop(rq->bearer);
     if (rq->out.room > OUT_KEEP) buf_free(&rq->out);
     buf_clear(&rq->out);
     if (pooled >= POOL_MAX) {

@@ -8,7 +8,7 @@
 #include "http/router.h"
 #include "store/store.h"
 
-enum { REPLY_HEADERS = 32, REPLY_MAX = 32 << 20, TRACE_TEXT = 33, KEY_MAX = 255, TENANT_MAX = 64 };
+enum { REPLY_HEADERS = 32, REPLY_MAX = 32 << 20, TRACE_TEXT = 33, KEY_MAX = 255 };
 
 struct known_headers { /* found in one pass */
     sl_str authorization, tenant, idempotency_key, request_id, traceparent, content_type, origin, if_none_match,
@@ -23,6 +23,7 @@ struct request {         /* pooled; outlives the exchange where it must */
     struct request *next; /* in the pool */
     struct known_headers known;
     struct identity identity;
+    bearer *bearer; /* held: whose text the identity is; NULL = anonymous */
     sl_str request_id, trace_id;
     json_t *body, *query;           /* checked input */
     sl_str page_limit, page_cursor; /* of a GET whose query schema does not name them */
@@ -74,7 +75,8 @@ bool set_problem(struct request *rq, int status, const char *code, sl_str detail
 /* ---- auth.c ---- */
 void auth_setup(const struct http_config *cfg);
 void auth_close(void);
-bool authorize(struct request *rq); /* false: rq has a problem */
+bool authorize(struct request *rq);      /* false: rq has a problem */
+void identity_reset(struct request *rq); /* nobody in particular */
 
 /* ---- limits.c, tenants.c ---- */
 void limits_setup(const struct http_config *cfg);

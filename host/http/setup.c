@@ -22,9 +22,7 @@ void http_setup(const struct http_config *cfg)
     access_setup();
     limits_setup(cfg);
     http_cfg = *cfg;
-    http_cfg.api_tokens = http_cfg.admin_tokens = NULL; /* only their hashes are kept */
-    http_cfg.n_api_tokens = http_cfg.n_admin_tokens = 0;
-    http_cfg.metrics_token = sl_lit(NULL, 0);
+    http_cfg.identity = (struct identity_config){ 0 }; /* only hashes are kept */
     http_cfg.default_tenant = arena_copy(texts, cfg->default_tenant.n ? cfg->default_tenant : SL("default"));
     http_cfg.cors_origins = copy_list(cfg->cors_origins, cfg->n_cors_origins);
     http_cfg.tenant_rates = NULL; /* limits.c has read them */

@@ -25,7 +25,7 @@ static uint32_t claim_ahead(void)
 static uint32_t claim_room(void)
 {
     uint32_t all = engine.cfg.concurrency + claim_ahead(), held = engine.running + (uint32_t)engine.queue.n;
-    if (engine.settling.n >= SETTLING_MAX || held >= all) return 0;
+    if (!engine.cfg.concurrency || engine.settling.n >= SETTLING_MAX || held >= all) return 0;
     if (engine.queue.n && all - held < all / 2) return 0;
     return all - held < engine.claim_max ? all - held : engine.claim_max;
 }

@@ -12,7 +12,6 @@ static void set_config(const struct jobs_config *from)
 {
     struct jobs_config *cfg = &engine.cfg;
     *cfg = *from;
-    cfg->concurrency = or_else(cfg->concurrency, 64);
     cfg->lease_ms = or_else(cfg->lease_ms, 6000);
     if (cfg->lease_ms < 300) cfg->lease_ms = 300;
     cfg->poll_ms = or_else(cfg->poll_ms, 1000);

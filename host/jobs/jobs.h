@@ -17,7 +17,7 @@ struct job_kind {     /* what this process can run; strings live until the next 
     uint32_t stack_kib; /* 0 = 64 */
 };
 struct jobs_config {      /* 0 = the default in brackets */
-    uint32_t concurrency; /* runs at once in this process [64] */
+    uint32_t concurrency; /* runs at once in this process; 0: it runs none (no default) */
     uint32_t lease_ms;    /* a killed replica's jobs move after this and up to a third more [6000] */
     uint32_t poll_ms;     /* look for other replicas' jobs this often when idle [1000] */
     uint32_t deadline_ms, attempts, backoff_ms, backoff_max_ms; /* defaults of a kind [60000, 8, 1000, 600000] */

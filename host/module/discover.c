@@ -42,6 +42,14 @@ const struct plugin_config *module_configured(const struct config *cfg, const ch
     return NULL;
 }
 
+/* As the plugin's own setting says, else as all are to be, else by where the file lies. */
+static bool is_isolated(const struct module *m)
+{
+    sl_str mode = sl_cstr(m->configured ? m->configured->isolation : NULL);
+    if (!sl_given(mode)) mode = module_cfg->isolation;
+    return sl_is(mode, "process") || (!m->first_party && !sl_is(mode, "none"));
+}
+
 static void found(const char *dir, sl_str name, bool own)
 {
     struct module *m = module_find(name);
@@ -56,6 +64,7 @@ static void found(const char *dir, sl_str name, bool own)
     m->configured = module_configured(module_cfg, m->name);
     m->enabled = m->configured ? m->configured->enabled : own;
     m->required = m->configured && m->configured->required;
+    m->isolated = is_isolated(m);
     if (!m->enabled) m->status = MODULE_DISABLED;
 }
 
@@ -248,7 +257,8 @@ void modules_print_config(buf *out)
 {
     for (const struct module *m = modules_first(); m; m = m->next)
         if (m->staged && m->staged->config && !m->linked)
-            config_print_plugin(module_cfg, m->name, m->staged->config_schema, m->staged->config, out);
+            config_print_plugin(module_cfg, m->name, module_isolated(m), m->staged->config_schema, m->staged->config,
+                                out);
 }
 
 static void probe_found(buf *errors)
@@ -272,6 +282,8 @@ static void probe_found(buf *errors)
             continue;
         }
         module_about(m, probes[i].seen);
+        if (!m->broken && !grants_allowed(module_cfg, m->name, probes[i].seen, why, sizeof why))
+            module_fail(m, "%s: %s", m->path, why);
         if (!m->broken) check_config(m, json_str(json_object_get(probes[i].seen, "config")), errors);
         m->staged->seen = probes[i].seen;
     }

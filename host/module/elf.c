@@ -43,11 +43,14 @@ struct elf { /* the file in memory and where its tables are; every offset was ch
     size_t found;
 };
 
-static void __attribute__((format(printf, 3, 4))) finding(struct elf *e, bool fatal, const char *format, ...)
+/* class "file": it cannot be loaded at all. */
+static void __attribute__((format(printf, 3, 4))) finding(struct elf *e, const char *class, const char *format, ...)
 {
+    bool fatal = strcmp(class, "file") == 0;
     if (e->found == ELF_FINDINGS && !fatal) return;
     struct elf_finding *f = &e->out[e->found < ELF_FINDINGS ? e->found++ : ELF_FINDINGS - 1];
     f->fatal = fatal;
+    f->class = class;
     va_list ap;
     va_start(ap, format);
     vsnprintf(f->text, sizeof f->text, format, ap);
@@ -121,47 +124,52 @@ static size_t symbol_count(const struct elf *e)
 }
 
 static const struct {
-    const char *name, *says;
+    const char *class, *says, *names; /* blank separated */
 } imports[] = {
-    { "pthread_create", "starts threads of its own: one that runs while the plugin is unloaded ends in a crash" },
-    { "thrd_create", "starts threads of its own: one that runs while the plugin is unloaded ends in a crash" },
-    { "pthread_key_create", "keeps thread-specific data whose destructor outlives the plugin's code" },
-    { "tss_create", "keeps thread-specific data whose destructor outlives the plugin's code" },
-    { "__cxa_thread_atexit", "has thread-local objects with destructors: the library will stay mapped" },
-    { "__cxa_thread_atexit_impl", "has thread-local objects with destructors: the library will stay mapped" },
-    { "pthread_atfork", "installs fork handlers that outlive the plugin's code" },
-    { "sigaction", "installs signal handlers, which belong to the host" },
-    { "signal", "installs signal handlers, which belong to the host" },
-    { "fork", "starts processes, which a plugin may not do inside the server" },
-    { "vfork", "starts processes, which a plugin may not do inside the server" },
-    { "posix_spawn", "starts processes, which a plugin may not do inside the server" },
-    { "system", "starts processes, which a plugin may not do inside the server" },
-    { "popen", "starts processes, which a plugin may not do inside the server" },
-    { "dlopen", "loads further libraries, which escape the loader's checks" },
-    { "exit", "can end the whole server" },
-    { "_exit", "can end the whole server" },
-    { "quick_exit", "can end the whole server" },
+    { "threads",
+      "starts threads of its own, and one that runs while the plugin is unloaded ends in a crash (use offload)",
+      "pthread_create thrd_create" },
+    { "thread_keys", "keeps thread-specific data whose destructor outlives the plugin's code (keep it in `self`)",
+      "pthread_key_create tss_create" },
+    { "thread_locals", "has thread-local objects with destructors: the library will stay mapped (keep them in `self`)",
+      "__cxa_thread_atexit __cxa_thread_atexit_impl" },
+    { "signals",
+      "installs handlers that are the host's and outlive the plugin's code (leave signals and fork to the host)",
+      "pthread_atfork __register_atfork sigaction signal" },
+    { "processes", "starts processes, which a plugin may not do inside the server (give it a process of its own)",
+      "fork vfork clone posix_spawn posix_spawnp system popen execve execv execvp" },
+    { "libraries", "loads further libraries, which escape the loader's checks (link them statically)",
+      "dlopen dlmopen" },
+    { "exit", "can end the whole server (return an error instead)", "exit _exit quick_exit _Exit" },
 };
+
+static void check_import(struct elf *e, const char *name)
+{
+    sl_str rest, word;
+    for (size_t i = 0; i < sizeof imports / sizeof *imports; i++)
+        for (rest = sl_cstr(imports[i].names); str_split(&rest, ' ', &word);)
+            if (sl_is(word, name)) finding(e, imports[i].class, "imports %s: %s", name, imports[i].says);
+}
 
 static void check_symbol(struct elf *e, const elf_symbol *s, bool *descriptor)
 {
     const char *name = string_at(e, s->st_name);
     unsigned bind = s->st_info >> 4;
     if (s->st_shndx == SHN_UNDEF) {
-        for (size_t i = 0; i < sizeof imports / sizeof *imports; i++)
-            if (strcmp(name, imports[i].name) == 0) finding(e, false, "imports %s: %s", name, imports[i].says);
+        check_import(e, name);
         return;
     }
     if (bind == STB_LOCAL || !*name || s->st_shndx == SHN_ABS) return;
     if (bind == STB_GNU_UNIQUE)
-        finding(e, false,
+        finding(e, "unique",
                 "symbol %.100s is GNU_UNIQUE: the library will stay mapped and share it with its next version "
                 "(compile with -fvisibility=hidden -fno-gnu-unique)",
                 name);
     if (strcmp(name, "sl_plugin_v1") == 0)
         *descriptor = true;
     else if (bind != STB_GNU_UNIQUE)
-        finding(e, false, "exports %.100s besides sl_plugin_v1 (link with -Wl,--version-script=sdk/plugin.map)", name);
+        finding(e, "exports", "exports %.100s besides sl_plugin_v1 (link with -Wl,--version-script=sdk/plugin.map)",
+                name);
 }
 
 static void check_symbols(struct elf *e)
@@ -176,7 +184,7 @@ static void check_symbols(struct elf *e)
             memcpy(&s, table + i * sizeof s, sizeof s);
             check_symbol(e, &s, &descriptor);
         }
-    if (!descriptor) finding(e, true, "exports no sl_plugin_v1: this is not a Service Layer plugin");
+    if (!descriptor) finding(e, "file", "exports no sl_plugin_v1: this is not a Service Layer plugin");
 }
 
 static void check_needed(struct elf *e)
@@ -191,7 +199,7 @@ static void check_needed(struct elf *e)
         for (size_t k = 0; k < sizeof usual / sizeof *usual; k++)
             known = known || strncmp(name, usual[k], strlen(usual[k])) == 0;
         if (!known)
-            finding(e, false,
+            finding(e, "needed",
                     "needs %.100s: a shared dependency is not replaced when the plugin is (link it statically)", name);
     }
 }
@@ -201,25 +209,27 @@ static void check_flags(struct elf *e)
     uint64_t flags = 0, flags_1 = 0, unused;
     dynamic_value(e, DT_FLAGS, &flags);
     dynamic_value(e, DT_FLAGS_1, &flags_1);
-    if (flags_1 & DF_1_NODELETE) finding(e, false, "is linked with -z nodelete: it can never be unloaded");
+    if (flags_1 & DF_1_NODELETE)
+        finding(e, "nodelete", "is linked with -z nodelete: it can never be unloaded (link without it)");
     if (flags & DF_STATIC_TLS)
-        finding(e, false,
+        finding(e, "static_tls",
                 "uses static thread-local storage, of which a process has little (-ftls-model=global-dynamic)");
     if ((flags & DF_TEXTREL) || dynamic_value(e, DT_TEXTREL, &unused))
-        finding(e, false, "has text relocations: its code is not shared and not protected (compile with -fPIC)");
+        finding(e, "text_relocations",
+                "has text relocations: its code is not shared and not protected (compile with -fPIC)");
 }
 
 static bool read_header(struct elf *e)
 {
     const elf_header *h = at(e, 0, 1, sizeof *h);
-    if (!h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0) return finding(e, true, "is not an ELF file"), false;
+    if (!h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0) return finding(e, "file", "is not an ELF file"), false;
     if (h->e_ident[EI_CLASS] != ELF_CLASS || h->e_ident[EI_DATA] != ELF_ORDER || h->e_machine != ELF_HERE)
-        return finding(e, true, "is built for another machine (ELF machine %u, this host is %u)", h->e_machine,
+        return finding(e, "file", "is built for another machine (ELF machine %u, this host is %u)", h->e_machine,
                        (unsigned)ELF_HERE),
                false;
-    if (h->e_type != ET_DYN) return finding(e, true, "is not a shared library"), false;
+    if (h->e_type != ET_DYN) return finding(e, "file", "is not a shared library"), false;
     if (h->e_phentsize != sizeof(elf_segment) || !(e->segments = at(e, h->e_phoff, h->e_phnum, sizeof *e->segments)))
-        return finding(e, true, "is cut off or damaged: its program headers lie outside the file"), false;
+        return finding(e, "file", "is cut off or damaged: its program headers lie outside the file"), false;
     e->n_segments = h->e_phnum;
     return true;
 }
@@ -229,8 +239,8 @@ static bool read_dynamic(struct elf *e)
     for (size_t i = 0; i < e->n_segments; i++) {
         const elf_segment *s = &e->segments[i];
         if (s->p_type == PT_LOAD && (s->p_offset > e->size || s->p_filesz > e->size - s->p_offset))
-            return finding(e, true, "is cut off: a segment ends behind the end of the file"), false;
-        if (s->p_type == PT_INTERP) return finding(e, true, "is a program, not a shared library"), false;
+            return finding(e, "file", "is cut off: a segment ends behind the end of the file"), false;
+        if (s->p_type == PT_INTERP) return finding(e, "file", "is a program, not a shared library"), false;
         if (s->p_type == PT_DYNAMIC) {
             e->n_dynamic = s->p_filesz / sizeof *e->dynamic;
             e->dynamic = at(e, s->p_offset, e->n_dynamic, sizeof *e->dynamic);
@@ -243,7 +253,7 @@ static bool read_dynamic(struct elf *e)
         e->n_strings = (size_t)size;
         return true;
     }
-    return finding(e, true, "has no dynamic section that can be read"), false;
+    return finding(e, "file", "has no dynamic section that can be read"), false;
 }
 
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS])

@@ -1,5 +1,5 @@
 /* load.c - one generation of a plugin: file read once, private copy, dlopen, and the way back. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/log.h"
 #include "observe/metrics.h"
 #include <dlfcn.h>
@@ -53,6 +53,8 @@ struct generation *generation_new(struct module *m)
     g->module = m;
     g->number = ++m->last_number;
     g->draining = true; /* until it is published */
+    g->isolated = m->isolated;
+    g->file = -1;
     return g;
 }
 
@@ -105,20 +107,15 @@ static bool write_copy(const char *path, const unsigned char *bytes, size_t size
     return good;
 }
 
-/* Fatal findings refuse the plugin; the others are for the operator to see. */
-static bool judge(const struct generation *g, const unsigned char *bytes, size_t size, char *why, size_t why_size)
+/* A child process has another user and gets the file as a descriptor, at each start again: it needs no name. */
+static bool hold_copy(struct generation *g, char *why, size_t why_size)
 {
-    struct elf_finding found[ELF_FINDINGS];
-    size_t n = elf_check(bytes, size, found);
-    for (size_t i = 0; i < n; i++) {
-        if (found[i].fatal) {
-            snprintf(why, why_size, "%s: %s", g->module->path, found[i].text);
-            return false;
-        }
-        log_warn("plugin file", LOG_C("plugin", g->module->name), LOG_C("path", g->module->path),
-                 LOG_C("finding", found[i].text));
-    }
-    return true;
+    if (!g->isolated) return true;
+    g->file = open(g->path, O_RDONLY | O_CLOEXEC);
+    bool good = g->file >= 0 && fchmod(g->file, 0555) == 0;
+    if (!good) snprintf(why, why_size, "private copy %s: %s", g->path, strerror(errno));
+    unlink(g->path);
+    return good;
 }
 
 static void fingerprint(struct generation *g, const unsigned char *bytes, size_t size)
@@ -134,10 +131,11 @@ bool generation_copy(struct generation *g, char *why, size_t why_size)
     size_t size = 0;
     unsigned char *bytes = read_file(g->module->path, &size, why, why_size);
     if (bytes) fingerprint(g, bytes, size);
-    bool good = bytes && judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
+    bool good = bytes && findings_judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
     if (good) {
         sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
         if ((good = write_copy(path.p, bytes, size, why, why_size))) g->path = (char *)(uintptr_t)path.p;
+        good = good && hold_copy(g, why, why_size);
     }
     free(bytes);
     return good;
@@ -163,9 +161,15 @@ bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size
     return descriptor_read(g, p, why, why_size) && take_metrics(g, why, why_size);
 }
 
+void generation_destroy(struct generation *g)
+{
+    if (!g->cell && g->created && g->life.destroy) g->life.destroy(g->self);
+    g->created = false;
+}
+
 static void remove_copy(struct generation *g)
 {
-    if (g->path) unlink(g->path);
+    if (g->path && g->file < 0) unlink(g->path);
 }
 
 bool generation_open(struct generation *g, char *why, size_t why_size)
@@ -188,6 +192,11 @@ bool generation_open(struct generation *g, char *why, size_t why_size)
     return false;
 }
 
+bool generation_load(call *c, struct generation *g, char *why, size_t why_size)
+{
+    return g->isolated ? cell_open(c, g, why, why_size) == SL_OK : generation_open(g, why, why_size);
+}
+
 struct search {
     const char *path;
     bool found;
@@ -205,7 +214,7 @@ static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
     return 1;
 }
 
-bool generation_can_unload(const struct generation *g) { return g->handle && !SANITIZED && !g->keep; }
+bool generation_can_unload(const struct generation *g) { return g->cell || (g->handle && !SANITIZED && !g->keep); }
 
 uint64_t generation_size(const struct generation *g)
 {
@@ -228,6 +237,7 @@ bool generation_mapped(const struct generation *g)
 
 void generation_unload(struct generation *g)
 {
+    cell_close(g);
     if (generation_can_unload(g)) {
         dlclose(g->handle);
         struct search s = { .path = g->path };
@@ -251,6 +261,7 @@ void generation_free(struct generation *g)
     json_decref(g->config);
     json_decref(g->seen);
     generation_unload(g);
+    if (g->file >= 0) close(g->file);
     arena_free(g->arena);
     free(g);
 }

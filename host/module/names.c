@@ -61,3 +61,34 @@ bool generation_granted(const struct generation *g, const char *verb, sl_str wha
         if (sl_is(g->grants[i].verb, verb) && name_matches(g->grants[i].pattern, what)) return true;
     return false;
 }
+
+static bool grant_covers(sl_str allowed, sl_str wanted)
+{
+    bool prefix = allowed.n > 0 && allowed.p[allowed.n - 1] == '*';
+    return prefix ? name_matches(allowed, wanted) : sl_same(allowed, wanted);
+}
+
+bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size)
+{
+    sl_str word, rest, one;
+    while (str_split(&wanted, ' ', &word)) {
+        bool covered = word.n == 0;
+        for (rest = allowed; !covered && str_split(&rest, ' ', &one);)
+            covered = one.n > 0 && grant_covers(one, word);
+        if (covered) continue;
+        snprintf(why, why_size, "asks for the grant %.*s", (int)(word.n < 100 ? word.n : 100), word.p);
+        return false;
+    }
+    return true;
+}
+
+bool grants_allowed(const struct config *cfg, const char *plugin, const json_t *seen, char *why, size_t why_size)
+{
+    const struct plugin_config *p = module_configured(cfg, plugin);
+    char asks[160] = "";
+    if (!p || !p->grants) return true;
+    if (grants_within(json_str(json_object_get(seen, "grants")), sl_cstr(p->grants), asks, sizeof asks)) return true;
+    snprintf(why, why_size, "%s, which plugins.%s.grants does not allow: add it there if the plugin may have it", asks,
+             plugin);
+    return false;
+}

@@ -14,15 +14,29 @@ bool name_is_module(sl_str s);               /* [a-z][a-z0-9_-]*, at most 63 */
 bool name_is_topic(sl_str s);                /* dotted words: [a-z0-9_-]+(.[a-z0-9_-]+)*, at most 128 */
 bool name_matches(sl_str pattern, sl_str s); /* equal, or pattern ends in `*` and is a prefix up to there */
 bool grants_read(arena *a, sl_str text, struct grant **out, size_t *n, char *why, size_t why_size);
+/* Is everything that `wanted` asks for within `allowed`? False: why names what is not. */
+bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size);
+/* The same for a plugin that says `seen` about itself, against what its configuration allows (nothing said = all). */
+bool grants_allowed(const struct config *cfg, const char *plugin, const json_t *seen, char *why, size_t why_size);
 bool generation_granted(const struct generation *g, const char *verb, sl_str what);
 
 /* ---- elf.c: reads the file before anything of it runs ---- */
 struct elf_finding {
     bool fatal;
+    const char *class; /* as in findings.c; "file" when it is fatal */
     char text[256];
 };
 enum { ELF_FINDINGS = 24 };
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
+
+/* ---- findings.c: what to do about what the file shows ---- */
+/* Fill g->findings from the file and its signature by the policies of module_cfg; g->keep when one of them pins it.
+ * False: one of them refuses it, why says which. Any thread. */
+bool findings_judge(struct generation *g, const void *file, size_t size, char *why, size_t why_size);
+
+/* ---- signature.c ---- */
+/* Is `file` signed by one of the trusted keys in path.sig? False: a sentence with the remedy. */
+bool signature_good(const char *path, const void *file, size_t size, char *why, size_t why_size);
 
 /* ---- descriptor.c ---- */
 /* Check everything `p` says and copy it into g (g->arena, spec, life, entries, grants, schemas); nothing of p is needed
@@ -36,8 +50,12 @@ bool descriptor_clash(const struct generation *g, char *why, size_t why_size);
 struct generation *generation_new(struct module *m);
 bool generation_copy(struct generation *g, char *why, size_t why_size); /* read once, check the ELF, private copy */
 bool generation_open(struct generation *g, char *why, size_t why_size); /* dlopen in this process, read, take metrics */
+/* [S] Open it where it is to run: here, or in a child process of its own. */
+bool generation_load(call *c, struct generation *g, char *why, size_t why_size);
+void generation_destroy(struct generation *g); /* before the unload; a child process does it when it is closed */
 bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
-/* Let go of the code and keep what the tables say, so that routes of a module that does not run can say so. */
+/* [S] with a child process. Let go of the code and keep what the tables say, so that routes of a module that does not
+ * run can say so. */
 void generation_unload(struct generation *g);
 /* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
 bool generation_mapped(const struct generation *g);
@@ -87,6 +105,12 @@ void metrics_apply_pooled(struct counted *k); /* on the loop thread */
 call *call_mine(sl_call *c);                  /* c when it is the call that runs here, else NULL */
 sl_err may_wait(sl_call *c, const char *what, bool in_transaction);
 void plugin_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n);
+/* How a child process differs: its transactions are the host's, and its plugin's log lines go there. */
+extern bool (*module_in_transaction)(const call *c);
+extern void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair *fields,
+                             size_t n); /* NULL = the log */
+/* As sl.metrics, for a call that need not be the one that runs now. */
+void metrics_change(call *c, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set);
 extern const sl_core table_core;
 extern const sl_store table_store;
 extern const sl_bus table_bus;
@@ -117,9 +141,15 @@ sl_err checked_code(call *c, sl_err e); /* a handler's return value made one of 
  * findings holds a JSON array of {"pointer", "detail"}. */
 json_t *entry_input(const struct entry *e, sl_str json, buf *findings);
 
+/* Only the handler: here, or in the generation's child process. [S] */
+sl_err entry_run(call *c, struct entry *e);
+
 /* ---- steps.c: one lifecycle function as a call of its own ---- */
 enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_HEALTH, STEP_SAVE, STEP_LOAD };
 /* [S] Runs it within ms; SL_OK also when the plugin has none. Otherwise `why` is a sentence. */
+sl_handler *step_handler(const struct generation *g,
+                         enum step step);                       /* NULL: it has none (create is of another type) */
+sl_err step_run(call *c, struct generation *g, enum step step); /* only the function, as entry_run [S] */
 sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size);
 
 /* [S] save in `from`, load in `to`: both within ms each. */
@@ -143,6 +173,8 @@ void stage_drop(struct generation *g); /* it never served: destroyed and freed, 
 bool generation_drain(call *c, struct generation *g, uint32_t ms);
 void generation_retire(struct generation *g,
                        uint32_t warm_ms); /* in the background, reported by log, metric and m->left */
+/* A disabled generation whose table nobody looks at any more: freed, or listed when its library stays. */
+void generation_discard(struct generation *g);
 size_t generations_old(const struct module *m, bool for_ever); /* draining or warm; for_ever: those that never leave */
 void drain_close(call *c);                                     /* [S] at the end of the server */
 void drain_free(struct module *m);                             /* what is left in its lists */

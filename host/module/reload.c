@@ -12,6 +12,7 @@ struct change { /* shared by who asked for it and the fiber that does it; whoeve
     enum module_action action;
     call *asker, *worker;
     struct module_change done;
+    bool pinned; /* the generation that is replaced is loaded for ever */
     sl_err result;
 };
 
@@ -82,7 +83,7 @@ void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_
     tell_jobs_and_bus(c);
     if (table) {
         if (table->state == GENERATION_DRAINING || table->calls) return; /* disabled a moment ago: drain.c has it */
-        generation_free(table);
+        generation_discard(table);
     }
 }
 
@@ -114,13 +115,7 @@ void reload_back(call *c, struct module *m, struct generation *old, const char *
 static bool may_be_replaced(const struct module *m, char *why, size_t why_size)
 {
     size_t parked = generations_old(m, true), leaving = generations_old(m, false);
-    if (m->current && m->current->keep)
-        snprintf(
-            why, why_size,
-            "it is loaded for ever, as the findings on its file say: restart the server, or give it a process of its "
-            "own (plugins.%s.isolation: process)",
-            m->name);
-    else if (parked >= (size_t)module_cfg->parked_max && parked)
+    if (parked >= (size_t)module_cfg->parked_max && parked)
         snprintf(
             why, why_size,
             "%zu old generations of it could not be unloaded (modules.parked_max is %lld): restart the server, or give "
@@ -218,7 +213,7 @@ static sl_err take_down(call *c, struct module *m, bool keep_table, char *why, s
     if (g) generation_retire(g, 0);
     module_dependents();
     tell_jobs_and_bus(c);
-    if (table && table != m->staged && table->state != GENERATION_DRAINING && !table->calls) generation_free(table);
+    if (table && table != m->staged && table->state != GENERATION_DRAINING && !table->calls) generation_discard(table);
     return SL_OK;
 }
 
@@ -239,6 +234,7 @@ static sl_err act(call *c, struct change *k, char *why, size_t why_size)
         snprintf(why, why_size, "it is %s: enable it instead", module_status_name(m->status));
     } else {
         m->enabled = true;
+        k->pinned = m->current && m->current->keep;
         e = replace(c, m, &k->done, why, why_size);
         if (e && !m->current) module_fail(m, "%s", why);
         if (!e) start_waiting(c);
@@ -258,10 +254,11 @@ static void describe(struct change *k, const char *why)
     else if (d->to && d->to == d->from)
         snprintf(out, size, "generation %u serves already", d->to);
     else if (d->to && d->from)
-        snprintf(out, size, "generation %u serves, generation %u %s", d->to, d->from,
+        snprintf(out, size, "generation %u serves, generation %u %s%s", d->to, d->from,
                  d->hand_over_us           ? "handed its state over and leaves"
                  : module_cfg->rollback_ms ? "is kept warm"
-                                           : "leaves");
+                                           : "leaves",
+                 k->pinned ? "; its code stays mapped for ever, as the findings on its file say" : "");
     else if (d->to)
         snprintf(out, size, "generation %u serves", d->to);
     else if (d->from)

@@ -3,6 +3,7 @@ import sqlite3
 import time
 import uuid
 import pytest
+from server import BUILD, ROOT
 from test_http import problem
 
 KIND = "nobody.runs"
@@ -135,11 +136,27 @@ def test_numbers_and_kinds(both):
         assert "\n" + name + " " in text, name
 
 
+def test_server_without_job_concurrency_runs_none(start, tmp_path):
+    """jobs.concurrency: 0 once meant 64."""
+    config = (f'modules:\n  dirs: ["{BUILD}/test-plugins"]\n  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]\n'
+              "plugins:\n  bench: {enabled: true, isolation: none}\njobs: {poll_interval: 50ms}\n")
+    s = start(f"sqlite:{tmp_path}/jobs.db", config=config, env={"JOBS_CONCURRENCY": "0"})
+    assert s.post("/bench/jobs", json={"count": 5}).status_code == 202
+    time.sleep(0.5)
+    assert len(s.admin("GET", "/admin/jobs?kind=bench.nothing&state=waiting").json()["items"]) == 5
+    s.stop()
+    s = start(f"sqlite:{tmp_path}/jobs.db", config=config)
+    end = time.monotonic() + 15
+    while s.admin("GET", "/admin/jobs?kind=bench.nothing").json()["items"]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_a_published_event_stands_in_the_outbox(both):
     server, _ = both
     account = server.account()
     assert server.delete("/accounts/" + account).status_code == 204
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while True:
         events = server.admin("GET", "/admin/events?topic=account.deleted").json()["items"]
         if events or time.monotonic() > end:

@@ -53,7 +53,7 @@ def failed(server, name, *says):
 
 def test_broken_plugins_do_not_hurt_the_server(build, load):
     build("crash", GOOD + "__attribute__((constructor)) static void boom(void) { *(volatile int *)0 = 1; }\n" + PLUGIN)
-    build("leave", "#include <unistd.h>\n" + GOOD + "__attribute__((constructor)) static void go(void) { _exit(0); }\n" + PLUGIN)
+    build("leave", "#include <sys/syscall.h>\n#include <unistd.h>\n" + GOOD + "__attribute__((constructor)) static void go(void) { syscall(SYS_exit_group, 0); }\n" + PLUGIN)
     build("abort", "#include <stdlib.h>\n" + GOOD + "__attribute__((constructor)) static void go(void) { abort(); }\n" + PLUGIN)
     build("symbol", GOOD + "void nowhere(void); void *keep(void) { return nowhere; }\n" + PLUGIN)
     build("wild", GOOD + PLUGIN, ".entries = (const sl_entry *)16, .n_entries = 3")

@@ -10,12 +10,12 @@ from server import BUILD, ROOT, TOKEN, Server
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def start(directory, dsn="", more="", plugins=("bench", "hello", "counter"), enabled=None, **options):
+def start(directory, dsn="", more="", plugins=("bench", "hello", "counter"), enabled=None, listed=None, **options):
     """A server with a plugin directory of its own, so that files in it can be replaced."""
     os.makedirs(f"{directory}/plugins", exist_ok=True)
     for name in plugins:
         shutil.copy(f"{BUILD}/test-plugins/{name}.so", f"{directory}/plugins")
-    listed = "".join(f"  {name}: {{enabled: true}}\n" for name in enabled or plugins)
+    listed = listed or "".join(f"  {name}: {{enabled: true}}\n" for name in enabled or plugins)
     window = "" if "rollback_window" in more else "  rollback_window: 0s\n"
     window += "" if "drain:" in more else "  drain: 5s\n"
     config = (f'modules:\n  dirs: ["{directory}/plugins"]\n  migration_dirs: ["{ROOT}/migrations", '
@@ -66,6 +66,17 @@ def settled(server, name, seconds=10):
         module = server.admin("GET", f"/admin/modules/{name}").json()
         if len(module["generations"]) <= 1 or time.monotonic() > end:
             return module
+        time.sleep(0.02)
+
+
+def module_when(server, name, is_so, seconds=20):
+    """The module as soon as it is so."""
+    end = time.monotonic() + seconds
+    while True:
+        module = server.admin("GET", f"/admin/modules/{name}").json()
+        if is_so(module):
+            return module
+        assert time.monotonic() < end, module
         time.sleep(0.02)
 
 

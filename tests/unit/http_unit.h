@@ -225,17 +225,16 @@ static void unit_setup(const sl_entry *table, size_t n)
 {
     log_setup(getenv("UNIT_LOG") ? SL_DEBUG : SL_ERROR + 1, LOG_AS_TEXT, 2);
     loop_setup(&(struct loop_config){ .max_calls = 1000 }, NULL);
-    unit_config = (struct http_config){ .api_tokens = &unit_api,
-                                        .n_api_tokens = 1,
-                                        .admin_tokens = &unit_admin,
-                                        .n_admin_tokens = 1,
-                                        .default_tenant = SL("default"),
-                                        .max_body = 1 << 20,
-                                        .page_default = 2,
-                                        .page_max = 100,
-                                        .deadline_ms = 5000,
-                                        .max_inflight = 100,
-                                        .idempotency_ms = 60000 };
+    unit_config = (struct http_config){
+        .identity = { .api_tokens = &unit_api, .n_api_tokens = 1, .admin_tokens = &unit_admin, .n_admin_tokens = 1 },
+        .default_tenant = SL("default"),
+        .max_body = 1 << 20,
+        .page_default = 2,
+        .page_max = 100,
+        .deadline_ms = 5000,
+        .max_inflight = 100,
+        .idempotency_ms = 60000
+    };
     unit_modules(table, n);
     http_setup(&unit_config);
     unit_call(unit_open);

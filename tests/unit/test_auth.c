@@ -100,23 +100,43 @@ static void tenants(void **state)
     http_cfg.require_tenant = false;
 }
 
+static void roles_of_the_configuration(void **state)
+{
+    static const sl_str roles[] = { { "service things:read admin:jobs", 30 }, { "nothing", 7 } };
+    (void)state;
+    unit_config.identity.roles = roles;
+    unit_config.identity.n_roles = 2;
+    http_setup(&unit_config);
+    get("/things", TOKEN, 200, "service token:", NULL);
+    get("/admin/jobs", TOKEN, 200, "service token:", NULL);
+    get("/admin", TOKEN, 403, "`admin`", NULL);
+    get("/administrators", TOKEN, 403, "`administrators:read`", NULL);
+    get("/administrators", ADMIN, 200, "admin token:", NULL);
+    sl_str scopes;
+    assert_true(role_find(SL("nothing"), &scopes) && scopes.n == 0);
+    assert_false(role_find(SL("unheard"), &scopes));
+    arena *a = arena_new(0);
+    assert_string_equal(role_names(a).p, "admin, metrics, service, user, reader, nothing");
+    arena_free(a);
+}
+
 static void metrics_token(void **state)
 {
     (void)state;
     get("/metrics", "", 200, "anonymous", NULL); /* open until a token is configured */
-    unit_config.metrics_token = SL("scrape");
+    unit_config.identity.metrics_token = SL("scrape");
     http_setup(&unit_config);
     get("/metrics", "", 401, NULL, NULL);
     get("/metrics", "authorization: Bearer scrape\n", 200, "metrics token:", NULL);
     get("/metrics", ADMIN, 200, "admin", NULL);
     get("/things", "authorization: Bearer scrape\n", 403, "`things:read`", NULL);
-    unit_config.metrics_token = SL("");
+    unit_config.identity.metrics_token = SL("");
 }
 
 static void no_tokens_let_nobody_in(void **state)
 {
     (void)state;
-    unit_config.n_api_tokens = unit_config.n_admin_tokens = 0;
+    unit_config.identity.n_api_tokens = unit_config.identity.n_admin_tokens = 0;
     http_setup(&unit_config);
     get("/things", TOKEN, 401, NULL, NULL);
     get("/things", "authorization: Bearer \n", 401, NULL, NULL);
@@ -126,7 +146,9 @@ static void no_tokens_let_nobody_in(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = { T(bearer_is_two_words), T(roles_and_scopes),       T(public_routes), T(tenants),
-                                        T(metrics_token),       T(no_tokens_let_nobody_in) };
+    const struct CMUnitTest tests[] = {
+        T(bearer_is_two_words),        T(roles_and_scopes), T(public_routes),          T(tenants),
+        T(roles_of_the_configuration), T(metrics_token),    T(no_tokens_let_nobody_in)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

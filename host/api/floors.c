@@ -1,0 +1,108 @@
+/* floors.c - what the configuration says to each floor of the host. */
+#include "api/floors.h"
+#include "base/log.h"
+
+struct store_config store_settings(const struct config *c)
+{
+    return (struct store_config){ .dsn = c->dsn,
+                                  .max_open = (int)c->max_open_conns,
+                                  .max_idle = (int)c->max_idle_conns,
+                                  .lifetime_ms = c->conn_max_lifetime_ms,
+                                  .connect_ms = (uint32_t)c->connect_ms,
+                                  .max_rows = (size_t)c->max_rows,
+                                  .max_bytes = (size_t)c->max_result_bytes };
+}
+
+struct jobs_config jobs_settings(const struct config *c)
+{
+    return (struct jobs_config){ .concurrency = (uint32_t)c->job_concurrency,
+                                 .lease_ms = (uint32_t)c->job_lease_ms,
+                                 .poll_ms = (uint32_t)c->job_poll_ms,
+                                 .deadline_ms = (uint32_t)c->job_deadline_ms,
+                                 .attempts = (uint32_t)c->job_attempts,
+                                 .backoff_ms = (uint32_t)c->job_backoff_ms,
+                                 .backoff_max_ms = (uint32_t)c->job_backoff_max_ms,
+                                 .history_ms = c->job_history_ms };
+}
+
+struct server_config server_settings(const struct config *c)
+{
+    return (struct server_config){
+        .listen = c->listen.item,
+        .n_listen = c->listen.n,
+        .tls_cert = c->tls_cert,
+        .tls_key = c->tls_key,
+        .trusted_proxies = c->trusted_proxies.item,
+        .n_trusted_proxies = c->trusted_proxies.n,
+        .max_connections = (size_t)c->max_connections,
+        .max_header_bytes = (size_t)c->max_header_bytes,
+        .max_headers = (size_t)c->max_headers,
+        .max_body = (size_t)c->max_body,
+        .header_ms = (uint32_t)c->header_ms,
+        .body_ms = (uint32_t)c->body_ms,
+        .idle_ms = (uint32_t)c->idle_ms,
+        .write_ms = (uint32_t)c->write_ms,
+        .body_min_rate = (uint32_t)c->body_min_rate,
+        .reuse_port = c->reuse_port,
+    };
+}
+
+static struct identity_config identity_settings(const struct config *c)
+{
+    return (struct identity_config){
+        .api_tokens = c->api_tokens.item,
+        .n_api_tokens = c->api_tokens.n,
+        .admin_tokens = c->admin_tokens.item,
+        .n_admin_tokens = c->admin_tokens.n,
+        .metrics_token = c->metrics_token,
+        .roles = c->roles.item,
+        .n_roles = c->roles.n,
+    };
+}
+
+struct http_config http_settings(const struct config *c)
+{
+    return (struct http_config){
+        .identity = identity_settings(c),
+        .default_tenant = c->default_tenant,
+        .require_tenant = c->require_tenant,
+        .max_body = (size_t)c->max_body,
+        .page_default = (size_t)c->page_default,
+        .page_max = (size_t)c->page_max,
+        .deadline_ms = (uint32_t)c->deadline_ms,
+        .max_inflight = (size_t)c->max_inflight,
+        .idempotency_ms = c->idempotency_ms,
+        .cors_origins = c->cors_origins.item,
+        .n_cors_origins = c->cors_origins.n,
+        .token_rate = c->token_rate,
+        .address_rate = c->address_rate,
+        .tenant_rate = c->tenant_rate,
+        .tenant_rates = c->tenant_rates.item,
+        .n_tenant_rates = c->tenant_rates.n,
+        .tenant_inflight = (uint32_t)c->tenant_inflight,
+        .tenant_daily = (uint64_t)c->tenant_daily,
+        .max_waiting = (unsigned)c->max_waiting,
+    };
+}
+
+int start_fetch(const struct config *c, char *why, size_t why_size)
+{
+    char ca[4096], agent[64];
+    struct fetch_config f = {
+        .allow_private = c->outbound_allow_private,
+        .allow = c->outbound_allow.item,
+        .n_allow = c->outbound_allow.n,
+        .max_total = (uint32_t)c->outbound_max_total,
+        .max_per_host = (uint32_t)c->outbound_max_per_host,
+        .default_ms = (uint32_t)c->outbound_timeout_ms,
+        .max_bytes = (uint32_t)c->outbound_max_bytes,
+        .user_agent = agent,
+    };
+    snprintf(agent, sizeof agent, "service-layer/%s", SL_VERSION);
+    if (c->outbound_ca_file.n >= sizeof ca)
+        return snprintf(why, why_size, "outbound.ca_file: the path is too long"), -1;
+    memcpy(ca, c->outbound_ca_file.n ? c->outbound_ca_file.p : "", c->outbound_ca_file.n);
+    ca[c->outbound_ca_file.n] = 0;
+    if (ca[0]) f.ca_file = ca;
+    return fetch_setup(&f, why, why_size);
+}

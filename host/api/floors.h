@@ -1,0 +1,17 @@
+/* floors.h - what the configuration says to each floor of the host: for the start, and for a reload while it runs. */
+#ifndef API_FLOORS_H
+#define API_FLOORS_H
+#include "api/api.h"
+#include "http/http.h"
+#include "jobs/jobs.h"
+#include "net/fetch.h"
+#include "net/server.h"
+#include "store/store.h"
+
+/* Texts point into c. */
+struct store_config store_settings(const struct config *c);
+struct jobs_config jobs_settings(const struct config *c);
+struct server_config server_settings(const struct config *c);
+struct http_config http_settings(const struct config *c);
+int start_fetch(const struct config *c, char *why, size_t why_size); /* 0, or a sentence in why */
+#endif

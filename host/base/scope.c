@@ -1,0 +1,69 @@
+/* scope.c - scopes, patterns that cover them, and the names of roles and tenants. */
+#include "base/scope.h"
+
+bool next_word(sl_str *rest, sl_str *word)
+{
+    while (str_split(rest, ' ', word))
+        if (word->n) return true;
+    return false;
+}
+
+static bool is_admin(sl_str s) { return sl_is(s, "admin") || str_starts(s, "admin:"); }
+
+static bool covers(sl_str pattern, sl_str scope)
+{
+    size_t n = pattern.n;
+    if (sl_same(pattern, scope)) return true;
+    if (pattern.p[0] == '*') /* "*", or "*:read", which is what the scope must end in */
+        return !is_admin(scope) &&
+               (n == 1 || (scope.n >= n && memcmp(scope.p + scope.n - n + 1, pattern.p + 1, n - 1) == 0));
+    return pattern.p[n - 1] == '*' && scope.n >= n && memcmp(pattern.p, scope.p, n - 1) == 0;
+}
+
+bool scope_covers(sl_str patterns, sl_str scope)
+{
+    sl_str pattern;
+    while (next_word(&patterns, &pattern))
+        if (covers(pattern, scope)) return true;
+    return false;
+}
+
+/* ---- what may stand in the configuration ---- */
+static bool word_ok(sl_str s, const char *more, size_t max)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!plain && !strchr(more, c)) return false;
+        if (!c) return false;
+    }
+    return s.n > 0 && s.n <= max;
+}
+
+const char *scope_check(sl_str pattern)
+{
+    static const char must[] = "must be a scope such as oracle:read, or oracle:*, *:read or *";
+    sl_str rest = pattern, word;
+    if (pattern.n == 0 || pattern.n > SCOPE_MAX) return must;
+    for (int i = 0; str_split(&rest, ':', &word); i++)
+        if (i > 1 || (!sl_is(word, "*") && !word_ok(word, "._-", SCOPE_MAX))) return must;
+    return sl_is(pattern, "*:*") ? must : NULL;
+}
+
+const char *tenant_check(sl_str tenant)
+{
+    return word_ok(tenant, "._-", TENANT_MAX) ? NULL : "must be 1 to 64 letters, digits, dots, dashes or underscores";
+}
+
+const char *role_check(sl_str role)
+{
+    static const char must[] = "must be a role and its scopes, such as `auditor *:read admin:audit`";
+    sl_str name, scope;
+    size_t n = 0;
+    if (!str_split(&role, ' ', &name) || !word_ok(name, "._-", ROLE_MAX)) return must;
+    if (sl_is(name, "admin") || sl_is(name, "metrics") || sl_is(name, "anonymous"))
+        return "must not be admin, metrics or anonymous, which are fixed";
+    for (; next_word(&role, &scope); n++)
+        if (scope_check(scope)) return must;
+    return n > SCOPES_MAX ? "must not have more than 64 scopes" : NULL;
+}
