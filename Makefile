@@ -105,6 +105,8 @@ test-plugins: $(TEST_PLUGIN_SO)
 $(OUT)/unit/%: tests/unit/%.c $(OUT)/libhost.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_HOST) -Itests/unit -o $@ $< $(OUT)/libhost.a -lcmocka $(LDLIBS_HOST)
+# Tests with replicas fork from a process that has threads already.
+export TSAN_OPTIONS ?= die_after_fork=0
 unit: $(UNIT)
 	$(Q)tests/unit/run $(UNIT)
 

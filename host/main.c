@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/bus.h"
+#include "bus/follow.h"
 #include "http/http.h"
 #include "jobs/jobs.h"
 #include "net/fetch.h"
@@ -106,6 +107,7 @@ static void stop(call *c)
         log_info("stopping", LOG_I("connections", (int64_t)server_connections()),
                  LOG_I("drain_ms", host.cfg->drain_ms));
         server_drain();
+        follow_end();
         wait_for_connections(c, (uint32_t)host.cfg->drain_ms);
         server_close();
     }
@@ -155,6 +157,8 @@ static bool start_floors(call *c)
         return false;
     }
     if (start_fetch(cfg, why, sizeof why)) return failed("outbound HTTP cannot be set up", why, EXIT_CONFIG);
+    bus_keep(cfg->bus_retention_ms);
+    bus_stream_setup(&(struct bus_stream_config){ (uint32_t)cfg->bus_max_streams, (uint32_t)cfg->bus_heartbeat_ms });
     if (bus_start(c)) return failed("the bus cannot start", store_error(c), EXIT_RUNTIME);
     if (jobs_start(c, &jobs, module_invoke_job, why, sizeof why)) return failed("jobs cannot start", why, EXIT_RUNTIME);
     host.stage = JOBS_ON;
@@ -387,6 +391,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&system_plugin);
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
+    module_builtin(&bus_plugin);
     module_builtin(&openapi_plugin);
     if (cfg->check_plugin.n) {
         bool good = plugin_check(cfg->check_plugin.p, out);

@@ -5,7 +5,7 @@
 #include "config/config.h"
 #include "module/module.h"
 
-extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, openapi_plugin;
+extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, bus_plugin, openapi_plugin;
 #define SL_LINKED_PLUGIN(symbol, id, ...)                                                                              \
     const sl_plugin symbol = { .size = sizeof(sl_plugin),                                                              \
                                .major = SL_MAJOR,                                                                      \
@@ -22,6 +22,11 @@ void system_setup(const struct config *cfg); /* before the modules start; cfg mu
 void system_state_set(enum system_state s);  /* /readyz answers 200 only in SYSTEM_READY */
 void system_close(void);                     /* in a fiber or outside; stops what system_setup started */
 
+/* ---- bus_stream.c ---- */
+struct bus_stream_config {
+    uint32_t max_streams, heartbeat_ms;
+};
+void bus_stream_setup(const struct bus_stream_config *cfg); /* before the modules start */
 /* ---- checks.c ---- */
 struct check {
     char name[64];

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "bus/follow.h"
 #include "net/fetch.h"
 #include "net/server.h"
 #include "observe/metrics.h"
@@ -109,6 +110,7 @@ static void network(void)
     COUNTER("outbound_requests_total", "Outbound requests that were answered.", f.done);
     COUNTER("outbound_failures_total", "Outbound requests that got no answer.", f.failed);
     COUNTER("outbound_blocked_total", "Outbound requests refused for their address.", f.blocked);
+    gauge("bus_streams", "Streams of events open to clients.", (double)followers());
     COUNTER("outbound_received_bytes_total", "Bytes received from outside.", f.bytes);
 }
 

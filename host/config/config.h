@@ -49,9 +49,10 @@ struct config {
     sl_str isolation;                       /* of plugins that do not say */
     int64_t process_memory;
     struct plugin_config *plugins; /* as configured, in file order */
-    /* jobs, outbound */
+    /* jobs, bus, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
         job_backoff_max_ms, job_history_ms;
+    int64_t bus_retention_ms, bus_max_streams, bus_heartbeat_ms;
     bool outbound_allow_private;
     struct str_list outbound_allow;
     int64_t outbound_max_total, outbound_max_per_host, outbound_timeout_ms, outbound_max_bytes;

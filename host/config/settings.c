@@ -288,6 +288,13 @@ const struct setting settings[] = {
     { "jobs.history_retention", SET_DURATION, PUB(job_history_ms), "168h", .min = MINUTE, .max = 3650 * DAY,
       .doc = "How long the history of finished jobs is kept." },
 
+    { "bus.retention", SET_DURATION, PUB(bus_retention_ms), "168h", .min = MINUTE, .max = 3650 * DAY,
+      .doc = "How long events are kept, for lists and for streams that resume." },
+    { "bus.max_streams", SET_INT, PUB(bus_max_streams), "100", .min = 0, .max = 100000,
+      .doc = "Streams of events (`GET /system/events`) open at once in this process; beyond: 429." },
+    { "bus.heartbeat", SET_DURATION, PUB(bus_heartbeat_ms), "15s", .min = SECOND, .max = HOUR,
+      .doc = "A comment is sent on a stream after so long without an event, so that proxies keep it open." },
+
     { "outbound.allow_private", SET_BOOL, PUB(outbound_allow_private), "false",
       .doc = "Let plugins fetch from private and special addresses (development)." },
     { "outbound.allow", SET_LIST, PUB(outbound_allow), "", .check = check_cidr,

@@ -62,4 +62,5 @@ int problem_status(sl_err e, const char **code, const char **title); /* what an 
 
 /* ---- identity of a request ---- */
 const struct identity *http_identity(const call *c); /* NULL: the call is no request. Lives as long as the call */
+const json_t *http_body(const call *c);              /* the checked body of this request, borrowed, or NULL */
 #endif
