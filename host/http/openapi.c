@@ -154,7 +154,10 @@ static void add_success(buf *b, const struct operation *op)
                  : json ? openapi_schema(out)
                         : json_pack("{s:s}", "type", "string"));
         if (json) add_json(b, "example", list ? page_example(out) : openapi_example(out, true));
-        buf_add_cstr(b, "}}");
+        buf_add_char(b, '}');
+        if (json && (op->entry->spec.flags & SL_STREAM)) /* such objects, one an event */
+            json_field_raw(b, "text/event-stream", SL("{\"schema\":{\"type\":\"string\"}}"));
+        buf_add_char(b, '}');
     }
     buf_add_char(b, '}');
 }
