@@ -123,7 +123,10 @@ static void stop(call *c)
     if (host.stage >= MODULES_ON) modules_stop(c, left_of(began, host.cfg->drain_ms));
     if (host.stage >= JOBS_ON) bus_stop();
     system_close();
-    if (host.stage >= STORE_OPEN) store_close(c);
+    if (host.stage >= STORE_OPEN) {
+        identity_stop(c);
+        store_close(c);
+    }
     http_close();
     fetch_close();
     close_signals();
@@ -156,6 +159,7 @@ static bool start_floors(call *c)
         log_info("migrations are applied", LOG_C("store", store_engine_name()));
         return false;
     }
+    if (identity_start(c)) return failed("identity cannot start", store_error(c), EXIT_RUNTIME);
     if (start_fetch(cfg, why, sizeof why)) return failed("outbound HTTP cannot be set up", why, EXIT_CONFIG);
     bus_keep(cfg->bus_retention_ms);
     bus_stream_setup(&(struct bus_stream_config){ (uint32_t)cfg->bus_max_streams, (uint32_t)cfg->bus_heartbeat_ms });
@@ -391,10 +395,11 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&system_plugin);
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
+    module_builtin(&tokens_plugin);
     module_builtin(&bus_plugin);
     module_builtin(&openapi_plugin);
     if (cfg->check_plugin.n) {
-        bool good = plugin_check(cfg->check_plugin.p, out);
+        bool good = plugin_check(cfg->check_plugin.p, sl_is(cfg->check_format, "json"), out);
         print(stdout, out);
         modules_close();
         return good ? EXIT_FINE : EXIT_RUNTIME;

@@ -88,25 +88,6 @@ static const char *check_origin(sl_str s)
     return from < s.n && !memchr(s.p + from, '/', s.n - from) ? NULL : must;
 }
 
-static const char *check_finding(sl_str s)
-{
-    static const char must[] = "must be CLASS=allow, CLASS=pin, CLASS=isolate or CLASS=refuse; CLASS is one of unique, "
-                               "nodelete, thread_locals, thread_keys, threads, signals, processes, libraries, exit, "
-                               "exports, needed, static_tls, text_relocations";
-    static const char *const classes[] = { "unique",  "nodelete",   "thread_locals",   "thread_keys", "threads",
-                                           "signals", "processes",  "libraries",       "exit",        "exports",
-                                           "needed",  "static_tls", "text_relocations" };
-    static const char *const policies[] = { "allow", "pin", "isolate", "refuse" };
-    sl_str class, policy = s;
-    bool known = false, meant = false;
-    if (!str_split(&policy, '=', &class)) return must;
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        known = known || sl_is(class, classes[i]);
-    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
-        meant = meant || sl_is(policy, policies[i]);
-    return known && meant ? NULL : must;
-}
-
 static const char *check_key(sl_str s)
 {
     unsigned char key[32];
@@ -256,7 +237,7 @@ const struct setting settings[] = {
       .doc = "A replaced plugin is kept warm this long and serves again when the new one turns bad; 0 = never." },
     { "modules.parked_max", SET_INT, PUB(parked_max), "4", .min = 0, .max = 1000,
       .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
-    { "modules.findings", SET_LIST, PUB(findings), "", .check = check_finding,
+    { "modules.findings", SET_LIST, PUB(findings), "", .check = config_check_finding,
       .doc = "What to do about a finding on a plugin's file, as CLASS=allow, pin, isolate or refuse; see loading.md." },
     { "modules.trusted_keys", SET_LIST, PUB(trusted_keys), "", .check = check_key,
       .doc = "Ed25519 public keys, hex or base64, whose signature FILE.so.sig makes a plugin trusted." },

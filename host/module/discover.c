@@ -282,8 +282,10 @@ static void probe_found(buf *errors)
             continue;
         }
         module_about(m, probes[i].seen);
-        if (!m->broken && !grants_allowed(module_cfg, m->name, probes[i].seen, why, sizeof why))
+        if (!m->broken && !grants_allowed(module_cfg, m->name, probes[i].seen, why, sizeof why)) {
             module_fail(m, "%s: %s", m->path, why);
+            m->seen = false; /* refused: nothing of it runs here, not even to read its tables */
+        }
         if (!m->broken) check_config(m, json_str(json_object_get(probes[i].seen, "config")), errors);
         m->staged->seen = probes[i].seen;
     }

@@ -51,6 +51,7 @@ sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *
 static bool open_staged(call *c, struct module *m, char *why, size_t why_size)
 {
     struct generation *g = m->staged;
+    if (!m->linked && seen_clash(m, g->seen, why, why_size)) return false;
     bool opened = m->linked ? generation_linked(g, m->linked, why, why_size) : generation_load(c, g, why, why_size);
     if (!opened || descriptor_clash(g, why, why_size)) return false;
     tables_grant(g);

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <link.h>
 #include <sodium.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -59,27 +58,24 @@ struct generation *generation_new(struct module *m)
 }
 
 /* The whole file by one descriptor, so that what was checked is what runs. */
-static unsigned char *read_file(const char *path, size_t *size, char *why, size_t why_size)
+static unsigned char *read_file(const char *path, struct stat *st, size_t *size, char *why, size_t why_size)
 {
-    struct stat st;
     unsigned char *bytes = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0)
+    if (fd < 0 || fstat(fd, st) != 0)
         snprintf(why, why_size, "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
+    else if (!S_ISREG(st->st_mode))
         snprintf(why, why_size, "%s: is not a regular file", path);
-    else if (st.st_size > PLUGIN_FILE_MAX)
+    else if (st->st_size > PLUGIN_FILE_MAX)
         snprintf(why, why_size, "%s: is over %d MiB", path, PLUGIN_FILE_MAX >> 20);
-    else if ((st.st_mode & S_IWOTH) != 0)
-        snprintf(why, why_size, "%s: everybody may write to it (chmod o-w)", path);
-    else if ((bytes = malloc((size_t)st.st_size + 1)) != NULL) {
-        for (*size = 0; *size < (size_t)st.st_size;) {
-            ssize_t n = read(fd, bytes + *size, (size_t)st.st_size - *size);
+    else if ((bytes = malloc((size_t)st->st_size + 1)) != NULL) {
+        for (*size = 0; *size < (size_t)st->st_size;) {
+            ssize_t n = read(fd, bytes + *size, (size_t)st->st_size - *size);
             if (n < 0 && errno == EINTR) continue;
             if (n <= 0) break;
             *size += (size_t)n;
         }
-        if (*size < (size_t)st.st_size) {
+        if (*size < (size_t)st->st_size) {
             snprintf(why, why_size, "%s: could not be read to its end", path);
             free(bytes);
             bytes = NULL;
@@ -129,9 +125,10 @@ static void fingerprint(struct generation *g, const unsigned char *bytes, size_t
 bool generation_copy(struct generation *g, char *why, size_t why_size)
 {
     size_t size = 0;
-    unsigned char *bytes = read_file(g->module->path, &size, why, why_size);
+    struct stat st;
+    unsigned char *bytes = read_file(g->module->path, &st, &size, why, why_size);
     if (bytes) fingerprint(g, bytes, size);
-    bool good = bytes && findings_judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
+    bool good = bytes && findings_judge(g, bytes, size, &st, why, why_size) && private_directory(why, why_size);
     if (good) {
         sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
         if ((good = write_copy(path.p, bytes, size, why, why_size))) g->path = (char *)(uintptr_t)path.p;

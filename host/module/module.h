@@ -32,10 +32,8 @@ enum generation_state {
 const char *generation_state_name(enum generation_state s);
 
 /* What a look at the file found; text with its remedy. */
-enum finding_policy { FINDING_ALLOW, FINDING_PIN, FINDING_ISOLATE, FINDING_REFUSE };
-const char *finding_policy_name(enum finding_policy p);
 struct finding {
-    const char *class; /* "threads": what modules.findings sets the policy of; "file" is always refused */
+    const char *class; /* as in config/findings.c */
     enum finding_policy policy;
     char text[320];
 };
@@ -167,8 +165,9 @@ void module_builtin(const sl_plugin *plugin); /* a module linked into the host; 
  * in a short-lived child). Blocks; call it before the loop serves. Sentences about what cannot start go to errors, one
  * a line; returns their number. What is not `required` is left out of the start but stays visible as failed. */
 size_t modules_discover(buf *errors);
-/* What the loader would say about one file, a line each; false: it would not be loaded. Instead of modules_discover. */
-bool plugin_check(const char *path, buf *out);
+/* What the loader would say about one file, as text or JSON; false: it would not be loaded. Instead of
+ * modules_discover. With a configuration file also against the plugins that are installed by it. */
+bool plugin_check(const char *path, bool as_json, buf *out);
 void modules_print_config(buf *out); /* effective configurations as YAML, secrets hidden; after modules_discover */
 /* [S] Load, migrate, create and start all in order and publish them. SL_OK, or `why`: a required module did not start.
  * With migrate_only only the migrations run. */

@@ -2,6 +2,7 @@
 #ifndef MODULE_PRIVATE_H
 #define MODULE_PRIVATE_H
 #include "module/module.h"
+#include <sys/stat.h>
 
 extern const struct config *module_cfg;
 extern const struct module_hooks *module_hooks;
@@ -22,17 +23,17 @@ bool generation_granted(const struct generation *g, const char *verb, sl_str wha
 
 /* ---- elf.c: reads the file before anything of it runs ---- */
 struct elf_finding {
-    bool fatal;
-    const char *class; /* as in findings.c; "file" when it is fatal */
-    char text[256];
+    const char *class; /* as in config/findings.c; "file": it cannot be loaded at all */
+    char text[288];
 };
-enum { ELF_FINDINGS = 24 };
+enum { ELF_FINDINGS = 16 }; /* at most one a class */
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
 
 /* ---- findings.c: what to do about what the file shows ---- */
 /* Fill g->findings from the file and its signature by the policies of module_cfg; g->keep when one of them pins it.
  * False: one of them refuses it, why says which. Any thread. */
-bool findings_judge(struct generation *g, const void *file, size_t size, char *why, size_t why_size);
+bool findings_judge(struct generation *g, const void *file, size_t size, const struct stat *st, char *why,
+                    size_t why_size);
 
 /* ---- signature.c ---- */
 /* Is `file` signed by one of the trusted keys in path.sig? False: a sentence with the remedy. */
@@ -43,8 +44,12 @@ bool signature_good(const char *path, const void *file, size_t size, char *why, 
  * afterwards but code. False: why. g->module is not looked at. */
 bool descriptor_read(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
 void descriptor_free(struct generation *g); /* schemas; the arena stays */
-/* Does another started or staged module already offer one of g's routes, jobs or questions? */
+/* Does another started module already offer one of g's routes, jobs or questions? seen_clash: the same before anything
+ * of the plugin runs here, by what the probe saw. */
 bool descriptor_clash(const struct generation *g, char *why, size_t why_size);
+bool seen_clash(const struct module *m, const json_t *seen, char *why, size_t why_size);
+bool names_clash(uint64_t kind, const char *name, uint64_t other_kind, const char *other);
+const char *entry_kind(uint64_t kind); /* "route" */
 
 /* ---- load.c: one copy of a plugin ---- */
 struct generation *generation_new(struct module *m);

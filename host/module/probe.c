@@ -46,6 +46,16 @@ static void describe(buf *out, const struct generation *g)
         json_field_bool(out, "optional", d->needs[i].optional != 0);
         buf_add_char(out, '}');
     }
+    buf_add_char(out, ']');
+    json_add_name(out, "entries");
+    buf_add_char(out, '[');
+    for (size_t i = 0; i < g->n_entries; i++) {
+        if (i) buf_add_char(out, ',');
+        buf_add_char(out, '{');
+        json_field_int(out, "kind", (int64_t)g->entries[i].spec.kind);
+        json_field_str(out, "name", sl_cstr(g->entries[i].spec.name));
+        buf_add_char(out, '}');
+    }
     buf_add_cstr(out, "]}");
 }
 

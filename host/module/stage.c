@@ -110,7 +110,7 @@ struct generation *stage(call *c, struct module *m, const struct config *cfg, bo
     int64_t began = clock_monotonic();
     bool good = copy_and_probe(c, g, why, why_size) && check_name(m, g->seen, why, why_size) &&
                 check_needs(m, g->seen, why, why_size) && grants_allowed(cfg, m->name, g->seen, why, why_size) &&
-                check_config(g, cfg, g->seen, why, why_size);
+                check_config(g, cfg, g->seen, why, why_size) && !seen_clash(m, g->seen, why, why_size);
     int64_t checked = clock_monotonic();
     change->check_us = (checked - began) / 1000;
     if (good && start) good = stage_start(c, g, why, why_size) == SL_OK;
