@@ -71,7 +71,8 @@
 
 #define JOB_COLUMNS                                                                                                    \
     "id, kind, key, tenant, topic, state, attempts, max_attempts, run_at, lease_until, owner as replica, last_error, " \
-    "trace as trace_id, json as payload, created_at, updated_at"
+    "case when length(trace) = 55 then substr(trace, 4, 32) else trace end as trace_id, json as payload, created_at, " \
+    "updated_at"
 
 static sl_err list_jobs(void *self, sl_call *c)
 {

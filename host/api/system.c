@@ -116,9 +116,14 @@ static sl_err metrics(void *self, sl_call *c)
 {
     buf b;
     (void)self;
+    sl_str accept = sl_req_header(c, "accept");
+    bool openmetrics = accept.n && memmem(accept.p, accept.n, "application/openmetrics-text", 28);
     buf_init(&b, BODY_MAX);
-    metrics_write(&b);
-    return reply_buf(c, 200, SL("text/plain; version=0.0.4; charset=utf-8"), &b);
+    metrics_write(&b, openmetrics);
+    return reply_buf(c, 200,
+                     openmetrics ? SL("application/openmetrics-text; version=1.0.0; charset=utf-8")
+                                 : SL("text/plain; version=0.0.4; charset=utf-8"),
+                     &b);
 }
 
 /* ---- status ---- */

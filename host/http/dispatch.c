@@ -259,6 +259,7 @@ static void init(call *c, void *arg)
     c->module = rq->entry->generation->module->name;
     c->ops = &request_ops;
     c->context = rq;
+    c->trace = rq->trace;
     rq->call = c;
 }
 
