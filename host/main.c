@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "bus/bus.h"
 #include "bus/follow.h"
-#include "http/http.h"
+#include "http/audit.h"
 #include "jobs/jobs.h"
 #include "net/fetch.h"
 #include "net/server.h"
@@ -122,12 +122,14 @@ static void stop(call *c)
     }
     if (host.stage >= MODULES_ON) modules_stop(c, left_of(began, host.cfg->drain_ms));
     if (host.stage >= JOBS_ON) bus_stop();
+    audit_stop(c);
     system_close();
     if (host.stage >= STORE_OPEN) {
         identity_stop(c);
         store_close(c);
     }
     http_close();
+    otlp_stop(c);
     fetch_close();
     close_signals();
     log_info("stopped", LOG_I("ms", (clock_monotonic() - began) / 1000000), LOG_I("exit_code", host.exit_code));
@@ -161,6 +163,7 @@ static bool start_floors(call *c)
     }
     if (identity_start(c)) return failed("identity cannot start", store_error(c), EXIT_RUNTIME);
     if (start_fetch(cfg, why, sizeof why)) return failed("outbound HTTP cannot be set up", why, EXIT_CONFIG);
+    if (start_tracing(cfg, why, sizeof why)) return failed("tracing cannot be set up", why, EXIT_CONFIG);
     bus_keep(cfg->bus_retention_ms);
     bus_stream_setup(&(struct bus_stream_config){ (uint32_t)cfg->bus_max_streams, (uint32_t)cfg->bus_heartbeat_ms });
     if (bus_start(c)) return failed("the bus cannot start", store_error(c), EXIT_RUNTIME);
@@ -198,6 +201,7 @@ static bool start_serving(call *c)
     wipe_tokens(&cfg->api_tokens);
     wipe_tokens(&cfg->admin_tokens);
     host.stage = MODULES_ON;
+    if (audit_start(why, sizeof why)) return failed("the audit log cannot be kept", why, EXIT_RUNTIME);
     if (modules_start(c, false, why, sizeof why)) return failed("modules cannot start", why, EXIT_RUNTIME);
     if (host.stopping) return false;
     if (server_start(&server, http_hooks(), why, sizeof why))
@@ -247,6 +251,7 @@ static void on_reload(uv_signal_t *s, int number)
 {
     char why[512] = "";
     (void)s, (void)number;
+    audit_reopen();
     if (!host.cfg->tls_cert.n)
         log_info("SIGHUP: no certificate is configured, nothing to read again");
     else if (server_reload_tls(why, sizeof why))
@@ -395,8 +400,10 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&system_plugin);
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
+    module_builtin(&audit_plugin);
     module_builtin(&tokens_plugin);
     module_builtin(&bus_plugin);
+    module_builtin(&openapi_plugin);
     if (cfg->check_plugin.n) {
         bool good = plugin_check(cfg->check_plugin.p, sl_is(cfg->check_format, "json"), out);
         print(stdout, out);
@@ -427,6 +434,7 @@ int main(int argc, char **argv)
         modules_setup(&none, &hooks, NULL, environ);
         probe_main(argv[2]);
     }
+    if (argc >= 3 && strcmp(argv[1], "-audit-verify") == 0) return chain_main(argc - 2, argv + 2, stdout);
     host.began = clock_monotonic();
     buf_init(&out, ERRORS_MAX);
     buf_init(&errors, ERRORS_MAX);

@@ -82,6 +82,12 @@ struct http_config http_settings(const struct config *c)
         .tenant_inflight = (uint32_t)c->tenant_inflight,
         .tenant_daily = (uint64_t)c->tenant_daily,
         .max_waiting = (unsigned)c->max_waiting,
+        .audit = c->audit,
+        .audit_file = c->audit_file,
+        .audit_file_max = c->audit_file_max,
+        .audit_file_keep = (unsigned)c->audit_file_keep,
+        .audit_refusals = (unsigned)c->audit_refusals,
+        .audit_keep_days = c->audit_keep_days,
     };
 }
 
@@ -105,4 +111,21 @@ int start_fetch(const struct config *c, char *why, size_t why_size)
     ca[c->outbound_ca_file.n] = 0;
     if (ca[0]) f.ca_file = ca;
     return fetch_setup(&f, why, why_size);
+}
+
+int start_tracing(const struct config *c, char *why, size_t why_size)
+{
+    struct otlp_config t = {
+        .endpoint = c->trace_endpoint,
+        .headers = c->trace_headers,
+        .service_name = c->trace_service,
+        .queue = (size_t)c->trace_queue,
+        .batch = (size_t)(c->trace_batch < c->trace_queue ? c->trace_batch : c->trace_queue),
+        .interval_ms = (uint32_t)c->trace_interval_ms,
+        .timeout_ms = (uint32_t)c->trace_timeout_ms,
+    };
+    if (!str_to_real(c->trace_ratio, &t.ratio)) t.ratio = 1;
+    int bad = otlp_start(&t, why, why_size);
+    explicit_bzero((char *)(uintptr_t)c->trace_headers.p, c->trace_headers.n);
+    return bad;
 }

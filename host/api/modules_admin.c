@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/audit.h"
 #include <service_layer/json.h>
 #include <stdlib.h>
 
@@ -228,6 +229,7 @@ static sl_err get_module(void *self, sl_call *c)
 
 static void audit(sl_call *c, const char *action, sl_str target, const char *outcome)
 {
+    audit_outcome((call *)c, sl_format(c, "%s %.*s: %s", action, STR_ARG(target), outcome));
     log_info("admin action", LOG_S("actor", sl_fact(c, "actor")), LOG_S("remote", sl_fact(c, "remote")),
              LOG_C("action", action), LOG_S("target", target), LOG_C("outcome", outcome),
              LOG_S("request_id", sl_fact(c, "request_id")));
@@ -243,7 +245,9 @@ static sl_err change(sl_call *c, enum module_action action, const char *name)
         audit(c, name, sl_cstr(m->name), "refused: the module changed since its state was read (If-Match)");
         return sl_problem(c, 412, "module_changed", "The module changed since you read its state; read it again.");
     }
-    sl_err e = module_change((call *)c, m, action, &done);
+    sl_err e = audit_intent((call *)c, sl_format(c, "%s %s: begins", name, m->name));
+    if (e) return e;
+    e = module_change((call *)c, m, action, &done);
     audit(c, name, sl_cstr(m->name),
           e == SL_ECANCEL || e == SL_ETIME ? "under way; nobody waits for it" : done.outcome);
     if (e == SL_EBUSY) return sl_problem(c, 409, "modules_busy", "Another change of modules is under way; try again.");

@@ -18,6 +18,8 @@ static const char *const live[] = { "server.tls.",
                                     "logging.",
                                     "metrics.",
                                     "auth.",
+                                    "audit.refusals",
+                                    "audit.keep_days",
                                     "modules.",
                                     "jobs.",
                                     "outbound." };

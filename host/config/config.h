@@ -46,6 +46,10 @@ struct config {
     /* auth, security */
     struct str_list api_tokens, admin_tokens, roles;
     sl_str secret_keys;
+    /* audit */
+    bool audit;
+    sl_str audit_file;
+    int64_t audit_file_max, audit_file_keep, audit_refusals, audit_keep_days;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
@@ -58,6 +62,8 @@ struct config {
     /* jobs, bus, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
         job_backoff_max_ms, job_history_ms;
+    sl_str trace_endpoint, trace_headers, trace_service, trace_ratio;
+    int64_t trace_queue, trace_batch, trace_interval_ms, trace_timeout_ms;
     int64_t bus_retention_ms, bus_max_streams, bus_heartbeat_ms;
     bool outbound_allow_private;
     struct str_list outbound_allow;

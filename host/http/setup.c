@@ -1,4 +1,5 @@
 /* setup.c - the settings of the HTTP floor, copied once at start. */
+#include "http/openapi.h"
 #include "http/request.h"
 #include "http/schema.h"
 
@@ -24,6 +25,7 @@ void http_setup(const struct http_config *cfg)
     http_cfg.identity = (struct identity_config){ 0 }; /* only hashes are kept */
     http_cfg.default_tenant = arena_copy(texts, cfg->default_tenant.n ? cfg->default_tenant : SL("default"));
     http_cfg.cors_origins = copy_list(cfg->cors_origins, cfg->n_cors_origins);
+    http_cfg.audit_file = arena_copy(texts, cfg->audit_file);
     http_cfg.tenant_rates = NULL; /* limits.c has read them */
     http_cfg.n_tenant_rates = 0;
     http_cfg.token_rate = http_cfg.address_rate = http_cfg.tenant_rate = sl_lit(NULL, 0);
@@ -32,6 +34,7 @@ void http_setup(const struct http_config *cfg)
 void http_close(void)
 {
     routes_close();
+    openapi_close();
     requests_free();
     auth_close();
     limits_close();
