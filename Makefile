@@ -157,7 +157,7 @@ $(OUT)/fuzz/%: tests/fuzz/%.c $(OUT)/libhost.a
 	$(Q)$(CC) $(CFLAGS_HOST) -Itests/fuzz -fsanitize=fuzzer -o $@ $< $(OUT)/libhost.a $(LDLIBS_HOST)
 $(OUT)/fuzz/fuzz_slctl: tests/fuzz/fuzz_slctl.c $(filter-out %/main.o,$(SLCTL_OBJ)) $(OUT)/host/base/chain.o
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_SLCTL) -fsanitize=fuzzer -Wl,--wrap=exit -o $@ $(filter %.c %.o,$^) $(LDLIBS_SLCTL)
+	$(Q)$(CC) $(CFLAGS_SLCTL) -fsanitize=fuzzer -Wl,--wrap=exit -o $@ $< $(filter %.o,$^) $(LDLIBS_SLCTL)
 
 test-valgrind: test-deps ## the API suite with the server under valgrind: no error, no definite leak
 	@$(call install_missing,valgrind)
