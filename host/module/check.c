@@ -73,6 +73,7 @@ bool plugin_check(const char *path, buf *out)
     }
     if (!realpath(path, full)) snprintf(full, sizeof full, "%s", path);
     struct module *m = module_new(sl_lit(name.p, name.n - 3));
+    module_list(m);
     m->path = arena_cstr(m->arena, sl_cstr(full));
     m->staged = generation_new(m);
     bool good = look(m->staged, out, why, sizeof why);
