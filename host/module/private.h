@@ -190,10 +190,7 @@ sl_err reload_act(call *c, struct module *m, enum module_action action, struct g
 
 /* ---- change.c ---- */
 bool module_lock(void);            /* one change at a time; false: another is under way */
-sl_err module_lock_wait(call *c);  /* [S] the same in line; SL_EBUSY: the server stops */
-void module_unlock(void);
 void change_close(call *c);        /* [S] waits for a change under way; none can begin after it */
-const char *module_action_name(enum module_action a);
 /* [S] with the lock held: reload_act, told in m->last, log and metrics. */
 sl_err change_run(call *c, struct module *m, enum module_action action, struct generation *checked, const char *by,
                   struct module_change *out);
