@@ -61,12 +61,6 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("last_unload", "\"type\":[\"object\",\"null\"]", "The last generation that left."))
 #define CHANGE_DOC "action, outcome in words, and where the time went, in microseconds."
 #define MODULES    SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
-#define DRY_RUN    SL_OBJECT(SL_OPTIONAL("dry_run", SL_BOOLEAN, "Only say what would be done."))
-#define PLAN                                                                                                           \
-    SL_OBJECT(                                                                                                         \
-        SL_REQUIRED("dry_run", "\"type\":\"boolean\"", "Nothing was done."),                                           \
-        SL_REQUIRED("changes", "\"type\":\"array\"", "Module, action and outcome of each."),                           \
-        SL_REQUIRED("restart_needed", "\"type\":\"array\"", "Settings that changed and are read at the start only."))
 
 /* ---- one module as JSON ---- */
 static sl_str etag(sl_call *c, const struct module *m)

@@ -75,8 +75,8 @@ int config_plugin_line(const struct config *cfg, const char *plugin, const char 
 void config_print(const struct config *cfg, buf *out);
 void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
                          buf *out);
-/* The same for a program: settings as JSON objects with commas between, {"path", "value", "origin", "live"}; and the rest
- * of a plugin's object: "line" (0 = not in the file) and "config". */
+/* The same for a program: settings as JSON objects with commas between, {"path", "value", "origin", "live"}; and the
+ * rest of a plugin's object: "line" (0 = not in the file) and "config". */
 void config_write(const struct config *cfg, buf *out);
 void config_write_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
                          buf *out);

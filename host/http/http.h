@@ -22,7 +22,7 @@ struct http_config {
     uint64_t tenant_daily;    /* requests of one tenant in a UTC day; 0 = any number */
     unsigned max_waiting;     /* calls in the store's line, then new ones get 503; 0 = any number */
 };
-void http_setup(const struct http_config *cfg);
+void http_setup(const struct http_config *cfg); /* also again, with new settings */
 const struct server_hooks *http_hooks(void);
 void http_rebuild_routes(void); /* from the started modules; one pointer swap. Errors were found at load */
 /* "METHOD /a/{b}" well formed? Used by the loader's checks; and do two patterns clash? */

@@ -1,5 +1,5 @@
-/* change.c - changes of modules one at a time: who asks waits in line, the change goes on when the asker leaves, and what
- * came of it is said in words, in a log line and in metrics. */
+/* change.c - changes of modules one at a time: who asks waits in line, the change goes on when the asker leaves, and
+ * what came of it is said in words, in a log line and in metrics. */
 #include "module/private.h"
 #include "base/clock.h"
 #include "base/log.h"

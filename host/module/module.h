@@ -137,8 +137,8 @@ struct module {
     int64_t log_window; /* rate limit of its log lines: second and lines in it */
     uint32_t log_lines, log_lost;
     bool broken, visiting, ordered; /* broken: cannot start, `error` says why */
-    bool lacking; /* it cannot start for want of a need, and does so when that comes */
-    bool coming;  /* the change under way starts it */
+    bool lacking;                   /* it cannot start for want of a need, and does so when that comes */
+    bool coming;                    /* the change under way starts it */
     const struct plugin_file *file; /* what the change under way found for it */
 };
 
@@ -200,8 +200,8 @@ sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* 
 
 /* ---- changes while the server runs: reload.c, reconfigure.c ---- */
 enum module_action { MODULE_RELOAD, MODULE_ENABLE, MODULE_DISABLE, MODULE_UNLOAD };
-/* [S] One at a time: waits in line, within the caller's deadline. `edition`: the m->edition that the caller has seen, or
- * NULL. SL_OK: done, or nothing to do; SL_EPRECOND: the module changed since; SL_ECONFLICT: not possible now;
+/* [S] One at a time: waits in line, within the caller's deadline. `edition`: the m->edition that the caller has seen,
+ * or NULL. SL_OK: done, or nothing to do; SL_EPRECOND: the module changed since; SL_ECONFLICT: not possible now;
  * SL_EINVAL: the new generation is not good, the old one serves on; SL_EBUSY: the server stops or is full. m->last says
  * it in words. A change that began goes on when the caller leaves. */
 sl_err module_change(call *c, struct module *m, enum module_action action, const uint64_t *edition,

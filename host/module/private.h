@@ -76,7 +76,7 @@ struct plugin_file { /* what stands in the plugin directories, first directory f
     bool own; /* in the installation's own directory */
     struct plugin_file *next;
 };
-struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors); /* blocks */
+struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors);     /* blocks */
 struct module *module_describe(const struct plugin_file *f, const struct config *cfg); /* not listed yet */
 void module_configure(struct module *m, const struct config *cfg); /* what cfg says of it, but whether it runs */
 bool module_wanted(const struct module *m, const struct config *cfg);
@@ -97,7 +97,7 @@ struct entry *module_entry(const struct generation *own, uint64_t kind,
                            sl_str name); /* own's first, then any module's */
 void module_fail(struct module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void module_wait(struct module *m, const struct module *for_what); /* m cannot start before the other does */
-struct module *module_new(sl_str name); /* not listed yet */
+struct module *module_new(sl_str name);                            /* not listed yet */
 void module_list(struct module *m);
 void module_free(struct module *m);
 extern struct module *modules_coming; /* found by the change under way, not listed yet */
@@ -189,8 +189,8 @@ sl_err reload_act(call *c, struct module *m, enum module_action action, struct g
                   struct module_change *done, char *why, size_t why_size);
 
 /* ---- change.c ---- */
-bool module_lock(void);            /* one change at a time; false: another is under way */
-void change_close(call *c);        /* [S] waits for a change under way; none can begin after it */
+bool module_lock(void);     /* one change at a time; false: another is under way */
+void change_close(call *c); /* [S] waits for a change under way; none can begin after it */
 /* [S] with the lock held: reload_act, told in m->last, log and metrics. */
 sl_err change_run(call *c, struct module *m, enum module_action action, struct generation *checked, const char *by,
                   struct module_change *out);
@@ -198,7 +198,7 @@ sl_err change_run(call *c, struct module *m, enum module_action action, struct g
 /* ---- lifecycle.c ---- */
 bool module_needs_met(const struct module *m, const struct module **missing);
 bool module_need_met(const struct module *m, sl_str id, uint32_t min, char *why, size_t why_size);
-bool module_needs_good(const struct module *m); /* all that it needs is there and started */
+bool module_needs_good(const struct module *m);                    /* all that it needs is there and started */
 sl_err module_start(call *c, struct module *m, bool migrate_only); /* [S] staged becomes current and started */
 void module_stop(call *c, struct module *m, uint32_t drain_ms);    /* [S] */
 /* ---- publish.c ---- */

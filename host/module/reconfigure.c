@@ -122,8 +122,7 @@ static void decide(struct module_plan *p, struct module *m, bool listed)
 static bool goes(const struct module_plan *p, const struct module *m)
 {
     for (size_t i = 0; i < p->n; i++)
-        if (p->steps[i].module == m)
-            return p->steps[i].action == MODULE_DISABLE || p->steps[i].action == MODULE_UNLOAD;
+        if (p->steps[i].module == m) return p->steps[i].action == MODULE_DISABLE || p->steps[i].action == MODULE_UNLOAD;
     return false;
 }
 
@@ -159,7 +158,8 @@ static void check_step(call *c, struct module_plan *p, struct module_step *s, bu
     m->path = path;
     if (s->checked) return;
     snprintf(s->outcome, sizeof s->outcome, "%s", why);
-    if (s->must) buf_printf(errors, "%s%s%s\n", strstr(why, m->name) ? "" : m->name, strstr(why, m->name) ? "" : ": ", why);
+    if (s->must)
+        buf_printf(errors, "%s%s%s\n", strstr(why, m->name) ? "" : m->name, strstr(why, m->name) ? "" : ": ", why);
 }
 
 static void look_at_files(struct module_plan *p)
