@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/bus.h"
+#include "bus/follow.h"
 #include "http/http.h"
 #include "jobs/jobs.h"
 #include "net/fetch.h"
@@ -70,6 +71,8 @@ static const struct module_hooks hooks = {
     .reply_list = http_reply_list,
     .problem_write = problem_write,
     .problem_status = problem_status,
+    .row_tag = http_row_tag,
+    .reply_tag = http_reply_tag,
     .rebuilt = http_rebuild_routes,
 };
 
@@ -106,6 +109,7 @@ static void stop(call *c)
         log_info("stopping", LOG_I("connections", (int64_t)server_connections()),
                  LOG_I("drain_ms", host.cfg->drain_ms));
         server_drain();
+        follow_end();
         wait_for_connections(c, (uint32_t)host.cfg->drain_ms);
         server_close();
     }
@@ -121,7 +125,10 @@ static void stop(call *c)
     if (host.stage >= MODULES_ON) modules_stop(c, left_of(began, host.cfg->drain_ms));
     if (host.stage >= JOBS_ON) bus_stop();
     system_close();
-    if (host.stage >= STORE_OPEN) store_close(c);
+    if (host.stage >= STORE_OPEN) {
+        identity_stop(c);
+        store_close(c);
+    }
     http_close();
     fetch_close();
     close_signals();
@@ -154,7 +161,10 @@ static bool start_floors(call *c)
         log_info("migrations are applied", LOG_C("store", store_engine_name()));
         return false;
     }
+    if (identity_start(c)) return failed("identity cannot start", store_error(c), EXIT_RUNTIME);
     if (start_fetch(cfg, why, sizeof why)) return failed("outbound HTTP cannot be set up", why, EXIT_CONFIG);
+    bus_keep(cfg->bus_retention_ms);
+    bus_stream_setup(&(struct bus_stream_config){ (uint32_t)cfg->bus_max_streams, (uint32_t)cfg->bus_heartbeat_ms });
     if (bus_start(c)) return failed("the bus cannot start", store_error(c), EXIT_RUNTIME);
     if (jobs_start(c, &jobs, module_invoke_job, why, sizeof why)) return failed("jobs cannot start", why, EXIT_RUNTIME);
     host.stage = JOBS_ON;
@@ -369,8 +379,10 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
     module_builtin(&configuration_plugin);
+    module_builtin(&tokens_plugin);
+    module_builtin(&bus_plugin);
     if (cfg->check_plugin.n) {
-        bool good = plugin_check(cfg->check_plugin.p, out);
+        bool good = plugin_check(cfg->check_plugin.p, sl_is(cfg->check_format, "json"), out);
         print(stdout, out);
         modules_close();
         return good ? EXIT_FINE : EXIT_RUNTIME;
@@ -393,6 +405,7 @@ int main(int argc, char **argv)
 {
     buf out, errors;
     int code = EXIT_CONFIG;
+    if (argc == 2 && strcmp(argv[1], "--cell") == 0) return cell_child_main(&hooks); /* a plugin's child process */
     if (argc == 3 && strcmp(argv[1], PROBE_OPTION) == 0) {
         static const struct config none;
         modules_setup(&none, &hooks, NULL, environ);

@@ -5,7 +5,8 @@
 #include "config/config.h"
 #include "module/module.h"
 
-extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, configuration_plugin;
+extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, configuration_plugin, bus_plugin,
+    tokens_plugin;
 #define SL_LINKED_PLUGIN(symbol, id, ...)                                                                              \
     const sl_plugin symbol = { .size = sizeof(sl_plugin),                                                              \
                                .major = SL_MAJOR,                                                                      \
@@ -24,11 +25,16 @@ bool system_serving(void);                          /* neither starting nor stop
 void system_state_set(enum system_state s);         /* /readyz answers 200 only in SYSTEM_READY */
 void system_close(void);                            /* in a fiber or outside; stops what system_setup started */
 
+/* ---- bus_stream.c ---- */
+struct bus_stream_config {
+    uint32_t max_streams, heartbeat_ms;
+};
+void bus_stream_setup(const struct bus_stream_config *cfg); /* before the modules start */
 /* ---- checks.c ---- */
 struct check {
     char name[64];
-    bool ready, vital;
-    uint32_t ms;
+    bool ready, vital, isolated, quarantined;
+    uint32_t ms, restarts;
     char why[256];
 }; /* vital: /readyz depends on it */
 /* [S] Health of all enabled modules, at most a second old. The array is valid until the next [S]. */

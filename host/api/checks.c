@@ -21,10 +21,14 @@ static bool was_ready(const char *name)
 
 static void check_module(call *c, struct module *m, struct check *k)
 {
+    struct module_process p;
     int64_t began = clock_monotonic();
     memset(k, 0, sizeof *k);
     memcpy(k->name, m->name, sizeof k->name);
     k->vital = m->required;
+    k->isolated = module_process(m, &p);
+    k->quarantined = k->isolated && p.quarantined;
+    k->restarts = m->restarts;
     k->ready = module_health(c, m, k->why, sizeof k->why) == SL_OK;
     k->ms = (uint32_t)((clock_monotonic() - began) / 1000000);
     if (!k->ready && was_ready(k->name))

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "bus/follow.h"
 #include "net/fetch.h"
 #include "net/server.h"
 #include "observe/metrics.h"
@@ -109,6 +110,7 @@ static void network(void)
     COUNTER("outbound_requests_total", "Outbound requests that were answered.", f.done);
     COUNTER("outbound_failures_total", "Outbound requests that got no answer.", f.failed);
     COUNTER("outbound_blocked_total", "Outbound requests refused for their address.", f.blocked);
+    gauge("bus_streams", "Streams of events open to clients.", (double)followers());
     COUNTER("outbound_received_bytes_total", "Bytes received from outside.", f.bytes);
 }
 
@@ -126,11 +128,19 @@ static void modules(void)
     metric *parked = metric_get(SL_GAUGE, "service_module_parked", "module", "Generations that would not end.");
     metric *build = metric_get(SL_GAUGE, "service_layer_build_info", "version",
                                "1; the label says which release runs.");
+    metric *findings = metric_get(SL_GAUGE, "service_module_findings", "module,class,policy",
+                                  "1 for each class of findings on the file of a module that is loaded.");
     sl_str release = SL(SL_VERSION);
     metric_clear(status);
+    metric_clear(findings);
     for (const struct module *m = modules_first(); m; m = m->next) {
         sl_str labels[2] = { sl_cstr(m->name), sl_cstr(module_status_name(m->status)) };
         metric_set(status, 1, labels, 2);
+        for (size_t i = 0; m->current && i < m->current->n_findings; i++) {
+            const struct finding *f = &m->current->findings[i];
+            sl_str of[] = { labels[0], sl_cstr(f->class), sl_cstr(finding_policy_name(f->policy)) };
+            metric_set(findings, 1, of, 3);
+        }
         metric_set(calls, (double)m->calls, labels, 1);
         metric_set(errors, (double)m->errors, labels, 1);
         metric_set(slow, (double)m->slow, labels, 1);

@@ -55,12 +55,15 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("path", SL_TEXT_OR_NULL, "Its file."),                                                       \
               SL_REQUIRED("grants", SL_TEXT_OR_NULL, "What it asks for."),                                             \
               SL_REQUIRED("restarts", "\"type\":\"integer\"", "Of its process, when it has one."),                     \
+              SL_REQUIRED("isolation", SL_ENUM("none", "process"), "Where its plugin runs."),                          \
+              SL_REQUIRED("process", "\"type\":[\"object\",\"null\"]", PROCESS_DOC),                                   \
               SL_REQUIRED("parked", "\"type\":\"integer\"", "Generations that were parked since the start."),          \
               SL_REQUIRED("generations", "\"type\":\"array\",\"items\":" GENERATION, "Newest first."),                 \
               SL_REQUIRED("last_change", "\"type\":[\"object\",\"null\"]", "The last change: " CHANGE_DOC),            \
               SL_REQUIRED("last_unload", "\"type\":[\"object\",\"null\"]", "The last generation that left."))
-#define CHANGE_DOC "action, outcome in words, and where the time went, in microseconds."
-#define MODULES    SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
+#define PROCESS_DOC "Its process: pid, resident bytes, starts, crashes, quarantined, how and when it crashed last."
+#define CHANGE_DOC  "action, outcome in words, and where the time went, in microseconds."
+#define MODULES     SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
 
 /* ---- one module as JSON ---- */
 static sl_str etag(sl_call *c, const struct module *m)
@@ -141,6 +144,25 @@ static void add_unload(sl_json *j, const char *name, const struct module_unload 
     sl_json_close(j, '}');
 }
 
+static void add_process(sl_json *j, const struct module *m)
+{
+    struct module_process p;
+    sl_json_text(j, "isolation", module_isolated(m) ? SL("process") : SL("none"));
+    if (!module_process(m, &p)) {
+        sl_json_raw(j, "process", SL("null"));
+        return;
+    }
+    sl_json_open(j, "process", '{');
+    sl_json_int(j, "pid", p.pid);
+    sl_json_int(j, "resident_bytes", (int64_t)p.resident);
+    sl_json_int(j, "starts", p.starts);
+    sl_json_int(j, "crashes", p.crashes);
+    sl_json_bool(j, "quarantined", p.quarantined);
+    sl_json_text(j, "last_crash", p.last_crash[0] ? sl_cstr(p.last_crash) : sl_lit(NULL, 0));
+    add_time(j, "crashed_at", p.crashed_at);
+    sl_json_close(j, '}');
+}
+
 static void add_module(sl_call *c, sl_json *j, const char *name, const struct module *m)
 {
     sl_json_open(j, name, '{');
@@ -155,6 +177,7 @@ static void add_module(sl_call *c, sl_json *j, const char *name, const struct mo
     sl_json_text(j, "path", m->path[0] ? sl_cstr(m->path) : sl_lit(NULL, 0));
     sl_json_text(j, "grants", sl_cstr(m->grants));
     sl_json_int(j, "restarts", m->restarts);
+    add_process(j, m);
     sl_json_int(j, "parked", m->parked);
     sl_json_open(j, "generations", '[');
     if (m->current) add_generation(j, m->current);

@@ -55,6 +55,11 @@ static void add_checks(buf *b, const struct check *list, size_t n)
         json_field_bool(b, "ready", list[i].ready);
         json_field_bool(b, "required", list[i].vital);
         json_field_int(b, "ms", list[i].ms);
+        if (list[i].isolated) {
+            json_field_str(b, "isolation", SL("process"));
+            json_field_int(b, "restarts", list[i].restarts);
+            json_field_bool(b, "quarantined", list[i].quarantined);
+        }
         buf_add_char(b, '}');
     }
     buf_add_char(b, ']');
@@ -147,6 +152,19 @@ static const struct check *check_of(const struct check *list, size_t n, const ch
     return NULL;
 }
 
+static void add_process(buf *b, const struct module *m)
+{
+    struct module_process p;
+    json_field_str(b, "isolation", module_isolated(m) ? SL("process") : SL("none"));
+    if (!module_process(m, &p)) return;
+    json_field_int(b, "pid", p.pid);
+    json_field_int(b, "resident_bytes", (int64_t)p.resident);
+    json_field_int(b, "restarts", m->restarts);
+    json_field_bool(b, "quarantined", p.quarantined);
+    json_field_str(b, "last_crash", p.last_crash[0] ? sl_cstr(p.last_crash) : sl_lit(NULL, 0));
+    json_field_time(b, "crashed_at", p.crashed_at);
+}
+
 static void add_module(buf *b, const struct module *m, const struct check *k)
 {
     const char *error = m->error[0] ? m->error : k && !k->ready ? k->why : "";
@@ -171,6 +189,7 @@ static void add_module(buf *b, const struct module *m, const struct check *k)
     json_field_int(b, "calls", (int64_t)m->calls);
     json_field_int(b, "errors", (int64_t)m->errors);
     json_field_int(b, "slow_calls", (int64_t)m->slow);
+    add_process(b, m);
     buf_add_char(b, '}');
 }
 

@@ -14,11 +14,12 @@ enum { VALUE_MAX = 8192, WAITING_MAX = 1 << 20, FLUSH_AT = 32768 };
 
 static struct {
     pthread_mutex_t lock;
-    int level, fd;
+    _Atomic int level; /* asked for without the lock, by every thread */
+    int fd;
     enum log_format format;
     bool file; /* a regular file: write never waits for a reader */
     buf waiting;
-    uint64_t dropped;
+    _Atomic uint64_t dropped;
 } sink = {
     .lock = PTHREAD_MUTEX_INITIALIZER, .level = SL_INFO, .fd = STDERR_FILENO, .waiting = { .max = WAITING_MAX }
 };
@@ -157,7 +158,6 @@ void log_write(int level, const char *text, const sl_pair *fields, size_t n)
 
 void log_flush(void)
 {
-    if (!sink.waiting.n) return;
     pthread_mutex_lock(&sink.lock);
     write_out();
     pthread_mutex_unlock(&sink.lock);

@@ -8,6 +8,14 @@ bool next_word(sl_str *rest, sl_str *word)
     return false;
 }
 
+sl_str words_of_json(arena *a, sl_str json)
+{
+    sl_str out = arena_copy(a, json);
+    for (size_t i = 0; i < out.n; i++)
+        if (memchr("[]\",", out.p[i], 4)) ((char *)(uintptr_t)out.p)[i] = ' ';
+    return str_trim(out);
+}
+
 static bool is_admin(sl_str s) { return sl_is(s, "admin") || str_starts(s, "admin:"); }
 
 static bool covers(sl_str pattern, sl_str scope)

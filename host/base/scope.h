@@ -5,7 +5,8 @@
 
 enum { SCOPE_MAX = 64, SCOPES_MAX = 64, ROLE_MAX = 32, TENANT_MAX = 64 };
 
-bool next_word(sl_str *rest, sl_str *word); /* of a text with blanks between words; false when none is left */
+bool next_word(sl_str *rest, sl_str *word);  /* of a text with blanks between words; false when none is left */
+sl_str words_of_json(arena *a, sl_str json); /* ["a","b"] of such words as a text with blanks; absent stays absent */
 /* Does one of the patterns (words) cover the scope? A pattern is a scope ("oracle:read"), "oracle:*", "*:read" or "*".
  * A leading star stands for services: `admin` and `admin:...` are covered only by patterns that begin with that word.
  */

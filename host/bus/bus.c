@@ -1,5 +1,6 @@
 /* bus.c - events: a row of the outbox and a job for each subscriber, all in the publisher's transaction. */
 #include "bus/bus.h"
+#include "bus/follow.h"
 #include "base/id.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -15,7 +16,7 @@ enum {
     BATCH = 1000
 };
 #define DAY_US       (INT64_C(86400) * 1000000)
-#define RETENTION_US (7 * DAY_US)  /* of events */
+#define RETENTION_US (7 * DAY_US)  /* of events, by default */
 #define FORGET_US    (30 * DAY_US) /* of subscriptions that no replica declares any more */
 
 struct subscriber {
@@ -35,12 +36,13 @@ static struct {
     struct subscriber_list all; /* merged with the other replicas' */
     ticker *refresher;
     uint64_t rounds;
+    int64_t retention_us;
     struct bus_stats stats;
     metric *published;
 } bus;
 
 /* ---- topics ---- */
-static bool topic_fits(sl_str t, bool pattern)
+bool bus_topic_ok(sl_str t, bool pattern)
 {
     if (t.n == 0 || t.n > TOPIC_MAX) return false;
     if (pattern && str_ends(t, ".*")) t.n -= 2;
@@ -59,6 +61,13 @@ static bool matches(const struct subscriber *s, sl_str topic)
     return topic.n > s->topic.n && memcmp(topic.p, s->topic.p, s->topic.n) == 0;
 }
 
+bool bus_topic_matches(sl_str pattern, sl_str topic)
+{
+    if (!str_ends(pattern, ".*")) return sl_same(pattern, topic);
+    pattern.n--;
+    return topic.n > pattern.n && memcmp(topic.p, pattern.p, pattern.n) == 0;
+}
+
 /* ---- the merged set ---- */
 static bool known(const struct subscriber_list *l, sl_str kind)
 {
@@ -69,7 +78,7 @@ static bool known(const struct subscriber_list *l, sl_str kind)
 
 static void add(struct subscriber_list *l, sl_str topic, sl_str module)
 {
-    if (l->n >= SUBSCRIPTIONS_MAX || !topic_fits(topic, true)) return;
+    if (l->n >= SUBSCRIPTIONS_MAX || !bus_topic_ok(topic, true)) return;
     sl_str kind = arena_printf(l->memory, "event:%.*s/%.*s", STR_ARG(module), STR_ARG(topic));
     if (known(l, kind)) return;
     struct subscriber *s = &l->item[l->n++];
@@ -146,7 +155,7 @@ static sl_err sweep(call *c)
         e = write_once(c,
                        SL("delete from sl_events where seq in (select seq from sl_events order by seq limit $2) "
                           "and created_at < {{now}} - $1"),
-                       SL_ARRAY(RETENTION_US, (int64_t)BATCH), 2, &n);
+                       SL_ARRAY(bus.retention_us ? bus.retention_us : RETENTION_US, (int64_t)BATCH), 2, &n);
         more = n >= BATCH;
     }
     return e;
@@ -163,12 +172,15 @@ static void refresh_tick(call *c, void *unused)
     if (e) log_warn("subscriptions of other replicas cannot be read", LOG_C("error", store_error(c)));
 }
 
+void bus_keep(int64_t retention_ms) { bus.retention_us = retention_ms * 1000; }
+
 sl_err bus_start(call *c)
 {
     if (bus.refresher) return SL_ESTATE;
     bus.published = metric_get(SL_COUNTER, "bus_events_published_total", "topic",
                                "Events handed to the outbox by topic.");
     sl_err e = refresh(c);
+    if (!e) e = follow_start(c);
     if (e) return e;
     bus.refresher = ticker_start("bus.refresh", REFRESH_MS, refresh_tick, NULL);
     return SL_OK;
@@ -176,6 +188,7 @@ sl_err bus_start(call *c)
 
 void bus_stop(void)
 {
+    follow_stop();
     ticker_stop(bus.refresher);
     bus.refresher = NULL;
     arena_free(bus.own_memory);
@@ -193,7 +206,7 @@ sl_err bus_set_subscriptions(call *c, const struct subscription *s, size_t n)
     bus.own = arena_alloc(a, (n + 1) * sizeof *bus.own);
     bus.n_own = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!topic_fits(sl_cstr(s[i].topic), true)) {
+        if (!bus_topic_ok(sl_cstr(s[i].topic), true)) {
             log_error("a topic is malformed", LOG_C("topic", s[i].topic), LOG_C("module", s[i].module));
             continue;
         }
@@ -211,30 +224,37 @@ sl_err bus_set_subscriptions(call *c, const struct subscription *s, size_t n)
 static void counted(void *arg)
 {
     bus.stats.published++;
-    series_add(arg, 1);
+    follow_kick();
+    if (arg) series_add(arg, 1);
 }
 
 static sl_str or_empty(sl_str s) { return s.p ? s : SL(""); }
 
 sl_err bus_publish(call *c, sl_str topic, sl_str key, sl_str json, sl_str tenant, sl_str source)
 {
-    char id[ID_TEXT], why[128];
-    if (!topic_fits(topic, false)) return SL_EINVAL;
+    char id[ID_TEXT];
+    id_new(id);
+    return bus_publish_as(c, id, topic, key, json, tenant, source);
+}
+
+sl_err bus_publish_as(call *c, const char *id, sl_str topic, sl_str key, sl_str json, sl_str tenant, sl_str source)
+{
+    char why[128];
+    if (!bus_topic_ok(topic, false)) return SL_EINVAL;
     if (key.n > JOB_KEY_MAX || (key.n && (memchr(key.p, 0, key.n) || !str_is_utf8(key)))) return SL_EINVAL;
     if (json.n > JOB_JSON_MAX) return SL_ETOOBIG;
     json_t *v = json.p ? json_read(json, why, sizeof why) : NULL;
     if (json.p && !v) return SL_EINVAL;
     json_decref(v);
-    id_new(id);
     sl_err e = store_defer(
         c,
-        SL("insert into sl_events (id, topic, key, tenant, source, json, created_at) "
-           "values ($1, $2, nullif($3, ''), nullif($4, ''), $5, nullif($6, ''), {{now}})"),
-        SL_ARRAY((const char *)id, topic, or_empty(key), or_empty(tenant), or_empty(source), or_empty(json)), 6, 0);
+        SL("insert into sl_events (id, topic, key, tenant, source, json, created_at, xact) "
+           "values ($1, $2, nullif($3, ''), nullif($4, ''), $5, nullif($6, ''), {{now}}, {{transaction}})"),
+        SL_ARRAY(id, topic, or_empty(key), or_empty(tenant), or_empty(source), or_empty(json)), 6, 0);
     for (size_t i = 0; i < bus.all.n && !e; i++)
         if (matches(&bus.all.item[i], topic))
             e = jobs_enqueue_event(c, bus.all.item[i].kind, sl_cstr(id), topic, json, tenant);
-    if (!e && bus.published) store_after_commit(c, counted, metric_series(bus.published, &topic, 1));
+    if (!e) store_after_commit(c, counted, bus.published ? metric_series(bus.published, &topic, 1) : NULL);
     return e;
 }
 

@@ -3,20 +3,25 @@
 #define CONFIG_CONFIG_H
 #include "base/json.h"
 
-/* isolation: "none" (in this process). config: as the file has it, NULL = none. lines: key -> line in the
- * file. */
+/* What to do about a finding on a plugin's file. */
+enum finding_policy { FINDING_ALLOW, FINDING_PIN, FINDING_ISOLATE, FINDING_REFUSE };
+const char *finding_policy_name(enum finding_policy p);
+
+struct str_list {
+    sl_str *item;
+    size_t n;
+};
+/* isolation: "none" (in this process), "process" (a child) or NULL: as is usual for where its file lies. config: as the
+ * file has it, NULL = none. lines: key -> line in the file. */
 struct plugin_config {
     char *name;
     bool enabled, required;
     char *isolation, *grants; /* grants: the most that it may ask for; NULL = whatever it asks for */
+    struct str_list findings; /* "threads=refuse": policies of its own, over modules.findings */
     json_t *config;
     int line;
     struct plugin_config *next;
     json_t *lines, *section; /* section: all that the file says of it, to compare */
-};
-struct str_list {
-    sl_str *item;
-    size_t n;
 };
 struct config {
     arena *arena; /* owns all text here */
@@ -45,11 +50,15 @@ struct config {
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
     struct str_list findings, trusted_keys; /* "threads=refuse"; Ed25519 public keys as hex or base64 */
-    sl_str signature_policy, check_plugin;  /* check_plugin: a file that the command line asks about */
-    struct plugin_config *plugins;          /* as configured, in file order */
-    /* jobs, outbound */
+    sl_str signature_policy;
+    sl_str check_plugin, check_format; /* a file that the command line asks about; "text" or "json" */
+    sl_str isolation;                  /* of plugins that do not say */
+    int64_t process_memory;
+    struct plugin_config *plugins; /* as configured, in file order */
+    /* jobs, bus, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
         job_backoff_max_ms, job_history_ms;
+    int64_t bus_retention_ms, bus_max_streams, bus_heartbeat_ms;
     bool outbound_allow_private;
     struct str_list outbound_allow;
     int64_t outbound_max_total, outbound_max_per_host, outbound_timeout_ms, outbound_max_bytes;
@@ -63,6 +72,9 @@ struct config {
  * for -check, which goes on to what the plugins say. argv flags win over the environment, that over the file, that over
  * defaults. */
 struct config *config_load(int argc, char **argv, char **env, buf *errors);
+/* What to do about a finding of this class on this plugin's file, as its own rules, modules.findings or the usual say.
+ * Any thread. */
+enum finding_policy config_finding_policy(const struct config *cfg, const char *plugin, const char *class);
 /* The configuration of one plugin against its schema: defaults, then file, then the environment variables that fields
  * name with "x-env" (and NAME_FILE). The result is owned by the caller; NULL: errors got lines with file and line. */
 json_t *config_for_plugin(const struct config *cfg, const char *plugin, const json_t *schema, char **env, buf *errors);
@@ -73,8 +85,8 @@ int config_plugin_line(const struct config *cfg, const char *plugin, const char 
  * ends in the `plugins` section with those that are switched off; config_print_plugin adds one that is on, its config
  * by its schema. */
 void config_print(const struct config *cfg, buf *out);
-void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
-                         buf *out);
+void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
+                         const json_t *config, buf *out);
 /* The same for a program: settings as JSON objects with commas between, {"path", "value", "origin", "live"}; and the
  * rest of a plugin's object: "line" (0 = not in the file) and "config". */
 void config_write(const struct config *cfg, buf *out);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 struct flags {
-    const char *value[SETTINGS_ROOM], *config, *check_plugin;
+    const char *value[SETTINGS_ROOM], *config, *check_plugin, *format;
 }; /* value by index of the setting; NULL = not given */
 
 static const struct origin nowhere = { FROM_DEFAULT, 0, NULL };
@@ -26,8 +26,8 @@ static bool set_command(struct load *l, size_t at, sl_str text, const char *flag
 
 static void unknown_flag(struct load *l, sl_str name)
 {
-    const char *names[SETTINGS_ROOM + 16] = { "config", "check-plugin" };
-    size_t n = 2;
+    const char *names[SETTINGS_ROOM + 16] = { "config", "check-plugin", "o" };
+    size_t n = 3;
     for (size_t i = 0; i < n_commands; i++)
         names[n++] = commands[i].flag;
     for (size_t i = 0; i < n_settings; i++)
@@ -45,7 +45,10 @@ static int read_flag(struct load *l, struct flags *f, sl_str name, sl_str value,
         set_command(l, commands[i].at, sl_given(value) ? value : SL("true"), commands[i].flag);
         return 1;
     }
-    const char **slot = sl_is(name, "config") ? &f->config : sl_is(name, "check-plugin") ? &f->check_plugin : NULL;
+    const char **slot = sl_is(name, "config")         ? &f->config
+                        : sl_is(name, "check-plugin") ? &f->check_plugin
+                        : sl_is(name, "o")            ? &f->format
+                                                      : NULL;
     bool boolean = false;
     for (size_t i = 0; i < n_settings && !slot; i++) {
         if (!settings[i].flag || !sl_is(name, settings[i].flag)) continue;
@@ -264,9 +267,21 @@ static void check_together(struct load *l)
     keyring_free(keys);
 }
 
+static void take_check(struct load *l, const struct flags *f)
+{
+    struct config *c = &l->cfg->pub;
+    c->check_plugin = sl_cstr(f->check_plugin ? f->check_plugin : "");
+    c->check_format = sl_cstr(f->format ? f->format : "text");
+    struct origin o = { FROM_FLAG, 0, "o" };
+    if (!sl_is(c->check_format, "text") && !sl_is(c->check_format, "json"))
+        config_complain(l, o, "", "must be one of text, json");
+    else if (f->format && !f->check_plugin)
+        config_complain(l, o, "", "says how -check-plugin prints: it needs -check-plugin FILE.so");
+}
+
 struct config *config_load(int argc, char **argv, char **env, buf *errors)
 {
-    struct flags flags = { { NULL }, NULL, NULL };
+    struct flags flags = { { NULL }, NULL, NULL, NULL };
     arena *a = arena_new(0);
     struct loaded *cfg = arena_alloc(a, sizeof *cfg);
     struct load l = { .cfg = cfg, .errors = errors, .env = env };
@@ -274,7 +289,7 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
     cfg->pub.file = SL("");
     set_defaults(&l);
     read_flags(&l, &flags, argc, argv);
-    cfg->pub.check_plugin = sl_cstr(flags.check_plugin ? flags.check_plugin : "");
+    take_check(&l, &flags);
     if (!cfg->pub.show_help && !cfg->pub.show_version) { /* these two answer even where the rest is wrong */
         read_sources(&l, &flags);
         if (l.failed == 0) {

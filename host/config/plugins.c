@@ -2,7 +2,7 @@
 #include "config/settings.h"
 #include <ctype.h>
 
-static const char *const plugin_keys[] = { "enabled", "required", "isolation", "config", "grants" };
+static const char *const plugin_keys[] = { "enabled", "required", "isolation", "grants", "findings", "config" };
 
 static bool name_ok(sl_str s)
 {
@@ -23,13 +23,10 @@ static void read_isolation(struct load *l, yaml_node_t *node, struct origin o, c
 {
     sl_str text = config_scalar(node);
     if (config_is_null(node)) return;
-    if (sl_given(text) &&
-        sl_is(text, "process")) /* better no start than a plugin that runs less apart than was asked */
-        config_complain(l, o, path, "this release runs plugins in the server itself only: must be none");
-    else if (sl_given(text) && sl_is(text, "none"))
+    if (sl_given(text) && (sl_is(text, "none") || sl_is(text, "process")))
         p->isolation = arena_cstr(l->cfg->pub.arena, text);
     else
-        config_complain(l, o, path, "must be none");
+        config_complain(l, o, path, "must be one of none, process");
 }
 
 static void read_grants(struct load *l, yaml_node_t *node, struct origin o, const char *path, struct plugin_config *p)
@@ -40,6 +37,28 @@ static void read_grants(struct load *l, yaml_node_t *node, struct origin o, cons
         p->grants = arena_cstr(l->cfg->pub.arena, text);
     else
         config_complain(l, o, path, "must be a text such as \"store:things_* net:api.example.com\"");
+}
+
+static void read_findings(struct load *l, yaml_document_t *doc, yaml_node_t *node, const char *path,
+                          struct plugin_config *p)
+{
+    if (config_is_null(node)) return;
+    struct origin o = config_at(l, (int)node->start_mark.line + 1);
+    if (node->type != YAML_SEQUENCE_NODE) {
+        config_complain(l, o, path, "must be a list such as [\"exit=allow\"]");
+        return;
+    }
+    const yaml_node_item_t *from = node->data.sequence.items.start, *end = node->data.sequence.items.top;
+    p->findings.item = arena_alloc(l->cfg->pub.arena, (size_t)(end - from + 1) * sizeof(sl_str));
+    for (; from < end; from++) {
+        const yaml_node_t *item = yaml_document_get_node(doc, *from);
+        sl_str rule = config_scalar(item);
+        const char *must = config_check_finding(sl_given(rule) ? rule : SL(""));
+        if (must)
+            config_complain(l, config_at(l, (int)item->start_mark.line + 1), path, "%s", must);
+        else
+            p->findings.item[p->findings.n++] = arena_copy(l->cfg->pub.arena, rule);
+    }
 }
 
 static void read_config(struct load *l, yaml_document_t *doc, int at, struct origin o, const char *path,
@@ -69,7 +88,8 @@ static void read_plugin(struct load *l, yaml_document_t *doc, int value_at, stru
     struct yaml_entry *e;
     if (config_is_null(node)) return;
     if (node->type != YAML_MAPPING_NODE) {
-        config_complain(l, config_at(l, p->line), at, "must hold keys: enabled, required, isolation, grants, config");
+        config_complain(l, config_at(l, p->line), at,
+                        "must hold keys: enabled, required, isolation, grants, findings, config");
         return;
     }
     size_t n = config_entries(l, doc, node, at, &e);
@@ -85,6 +105,8 @@ static void read_plugin(struct load *l, yaml_document_t *doc, int value_at, stru
             read_isolation(l, value, o, path, p);
         else if (sl_is(e[i].key, "grants"))
             read_grants(l, value, o, path, p);
+        else if (sl_is(e[i].key, "findings"))
+            read_findings(l, doc, value, path, p);
         else if (sl_is(e[i].key, "config"))
             read_config(l, doc, e[i].value, o, path, p);
         else if ((hint = str_nearest(e[i].key, plugin_keys, sizeof plugin_keys / sizeof *plugin_keys)))
@@ -114,7 +136,6 @@ void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node
         struct plugin_config *p = arena_alloc(l->cfg->pub.arena, sizeof *p);
         p->name = arena_cstr(l->cfg->pub.arena, e[i].key);
         p->enabled = true;
-        p->isolation = arena_cstr(l->cfg->pub.arena, SL("none"));
         p->line = e[i].line;
         *last = p;
         last = &p->next;

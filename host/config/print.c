@@ -141,14 +141,22 @@ void config_print(const struct config *cfg, buf *out)
         if (!p->enabled) buf_printf(out, "  %s:  # %s:%d\n    enabled: false\n", p->name, cfg->file.p, p->line);
 }
 
-void config_print_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
-                         buf *out)
+void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
+                         const json_t *config, buf *out)
 {
     const struct plugin_config *p = config_plugin(cfg, plugin);
     const json_t *properties = json_object_get(schema, "properties"), *value;
     const char *key;
     buf_printf(out, "  %s:\n    enabled: true\n    required: %s\n    isolation: %s\n", plugin,
-               p && p->required ? "true" : "false", p ? p->isolation : "none");
+               p && p->required ? "true" : "false", isolated ? "process" : "none");
+    if (p && p->grants) {
+        buf_add_cstr(out, "    grants: ");
+        add_text(out, sl_cstr(p->grants));
+        buf_add_char(out, '\n');
+    }
+    for (size_t i = 0; p && i < p->findings.n; i++)
+        buf_printf(out, "%s%.*s%s", i ? ", " : "    findings: [", STR_ARG(p->findings.item[i]),
+                   i + 1 < p->findings.n ? "" : "]\n");
     if (json_object_size(config)) buf_add_cstr(out, "    config:\n");
     json_object_foreach((json_t *)(uintptr_t)config, key, value)
     {
@@ -228,7 +236,8 @@ void config_usage(buf *out)
         out, "usage: appserver [flags]\n\nflags, which win over the environment, that over the file:\n"
              "  -config FILE\n        YAML or JSON; else CONFIG_FILE, else ./configs/config.yaml when it exists\n"
              "  -check-plugin FILE.so\n        Print what a look at the plugin finds, each with its remedy, and exit: "
-             "0 = it would be loaded.\n");
+             "0 = it would be loaded.\n"
+             "  -o text|json\n        Of -check-plugin: how it is printed. Default: text\n");
     for (size_t i = 0; i < n_settings; i++) {
         if (!settings[i].flag) continue;
         buf_printf(out, "  -%s%s\n        %s%s%s\n", settings[i].flag,
@@ -246,6 +255,6 @@ void config_usage(buf *out)
         buf_printf(out, "%s\n        %s%s%s\n", settings[i].secret ? " *" : "", settings[i].doc,
                    settings[i].initial[0] ? " Default: " : "", settings[i].initial);
     }
-    buf_add_cstr(out,
-                 "\nplugins.NAME.enabled, .required, .isolation (none|process), .config: see docs/configuration.md\n");
+    buf_add_cstr(
+        out, "\nplugins.NAME.enabled, .required, .isolation, .grants, .findings, .config: see docs/configuration.md\n");
 }

@@ -88,25 +88,6 @@ static const char *check_origin(sl_str s)
     return from < s.n && !memchr(s.p + from, '/', s.n - from) ? NULL : must;
 }
 
-static const char *check_finding(sl_str s)
-{
-    static const char must[] = "must be CLASS=allow, CLASS=pin, CLASS=isolate or CLASS=refuse; CLASS is one of unique, "
-                               "nodelete, thread_locals, thread_keys, threads, signals, processes, libraries, exit, "
-                               "exports, needed, static_tls, text_relocations";
-    static const char *const classes[] = { "unique",  "nodelete",   "thread_locals",   "thread_keys", "threads",
-                                           "signals", "processes",  "libraries",       "exit",        "exports",
-                                           "needed",  "static_tls", "text_relocations" };
-    static const char *const policies[] = { "allow", "pin", "isolate", "refuse" };
-    sl_str class, policy = s;
-    bool known = false, meant = false;
-    if (!str_split(&policy, '=', &class)) return must;
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        known = known || sl_is(class, classes[i]);
-    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
-        meant = meant || sl_is(policy, policies[i]);
-    return known && meant ? NULL : must;
-}
-
 static const char *check_key(sl_str s)
 {
     unsigned char key[32];
@@ -256,12 +237,20 @@ const struct setting settings[] = {
       .doc = "A replaced plugin is kept warm this long and serves again when the new one turns bad; 0 = never." },
     { "modules.parked_max", SET_INT, PUB(parked_max), "4", .min = 0, .max = 1000,
       .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
-    { "modules.findings", SET_LIST, PUB(findings), "", .check = check_finding,
+    { "modules.findings", SET_LIST, PUB(findings), "", .check = config_check_finding,
       .doc = "What to do about a finding on a plugin's file, as CLASS=allow, pin, isolate or refuse; see loading.md." },
     { "modules.trusted_keys", SET_LIST, PUB(trusted_keys), "", .check = check_key,
       .doc = "Ed25519 public keys, hex or base64, whose signature FILE.so.sig makes a plugin trusted." },
     { "modules.signature_policy", SET_CHOICE, PUB(signature_policy), "warn", .choices = "off|warn|refuse",
       .doc = "Plugins without a signature of a trusted key, once there are any." },
+
+    { "modules.isolation", SET_CHOICE, PUB(isolation), "auto", .choices = "auto|none|process",
+      .doc = "Where a plugin runs that does not say: `none` = in the server itself, `process` = in a child process of "
+             "its own; "
+             "`auto` = "
+             "`none` for those that came with the executable, else `process`." },
+    { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
+      .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
 
     { "jobs.concurrency", SET_INT, PUB(job_concurrency), "32", .min = 0, .max = 10000,
       .doc = "Jobs that this process runs at once; 0 = none." },
@@ -279,6 +268,13 @@ const struct setting settings[] = {
       .doc = "Longest such delay." },
     { "jobs.history_retention", SET_DURATION, PUB(job_history_ms), "168h", .min = MINUTE, .max = 3650 * DAY,
       .doc = "How long the history of finished jobs is kept." },
+
+    { "bus.retention", SET_DURATION, PUB(bus_retention_ms), "168h", .min = MINUTE, .max = 3650 * DAY,
+      .doc = "How long events are kept, for lists and for streams that resume." },
+    { "bus.max_streams", SET_INT, PUB(bus_max_streams), "100", .min = 0, .max = 100000,
+      .doc = "Streams of events (`GET /system/events`) open at once in this process; beyond: 429." },
+    { "bus.heartbeat", SET_DURATION, PUB(bus_heartbeat_ms), "15s", .min = SECOND, .max = HOUR,
+      .doc = "A comment is sent on a stream after so long without an event, so that proxies keep it open." },
 
     { "outbound.allow_private", SET_BOOL, PUB(outbound_allow_private), "false",
       .doc = "Let plugins fetch from private and special addresses (development)." },

@@ -84,6 +84,9 @@ struct origin config_at(const struct load *l, int line);
 /* A node as JSON, plain scalars by the rules of JSON. NULL: complained with path. The caller owns it. */
 json_t *config_yaml_json(struct load *l, yaml_document_t *doc, int node, const char *path, int depth);
 
+/* ---- findings.c ---- */
+const char *config_check_finding(sl_str rule); /* NULL, or what "CLASS=POLICY" must be */
+
 /* ---- change.c ---- */
 bool config_applies_live(const struct setting *s); /* a reload of the configuration applies it */
 void config_print_values(struct loaded *c);        /* once all is loaded and derived */

@@ -69,13 +69,29 @@ void identity_reset(struct request *rq)
     };
 }
 
+/* The host's own public routes do not care who calls. */
+static void identify(struct request *rq)
+{
+    rq->unidentified = false;
+    if (rq->bearer) return; /* the route has changed since, not the caller */
+    enum bearer_state state = bearer_find(bearer_text(rq->known.authorization), &rq->bearer);
+    rq->unidentified = state == BEARER_ASK && !rq->asked && !(rq->route->built_in && !sl_given(rq->route->scope));
+}
+
+sl_err authorize_ask(call *c, struct request *rq)
+{
+    rq->unidentified = false;
+    rq->asked = true;
+    return bearer_ask(c, bearer_text(rq->known.authorization), &rq->bearer);
+}
+
 bool authorize(struct request *rq)
 {
     sl_str scope = rq->route->scope;
     bool open = !sl_given(scope) || (sl_is(scope, "metrics") && !metrics_closed);
-    bearer_drop(rq->bearer);
-    rq->bearer = bearer_find(bearer_text(rq->known.authorization));
+    identify(rq);
     identity_reset(rq);
+    if (rq->unidentified) return true;
     if (!rq->bearer) return open || unauthorized(rq, sl_given(rq->known.authorization));
     sl_str tenant = rq->identity.tenant;
     rq->identity = *bearer_identity(rq->bearer);

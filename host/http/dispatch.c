@@ -1,7 +1,11 @@
 /* dispatch.c - the walk of one request: route, limits, token, scope, schema, fiber, handler, commit, answer. */
 #include "http/request.h"
 
-enum { SMALL_BODY = 8 << 10 }; /* of a method that has no use for one */
+enum {
+    SMALL_BODY = 8 << 10, /* of a method that has no use for one */
+    IDENTIFY_STACK_KIB = 128,
+    IDENTIFY_MS = 5000
+};
 
 static bool is_options(const struct request *rq) { return sl_is(rq->x->method, "OPTIONS"); }
 
@@ -65,7 +69,10 @@ static bool serving(struct request *rq)
 }
 
 /* Health stays reachable under load: whoever watches must not take it for death. */
-static bool exempt(const struct request *rq) { return rq->route->built_in && !sl_given(rq->route->scope); }
+static bool exempt(const struct request *rq)
+{
+    return rq->route->built_in && !sl_given(rq->route->scope) && sl_is(rq->route->method, "GET");
+}
 
 static bool admit(struct request *rq)
 {
@@ -75,7 +82,9 @@ static bool admit(struct request *rq)
         return set_problem(rq, 503, "overloaded", SL("The server has too much to do at once; try again shortly."));
     if (http_cfg.max_waiting && store_stats().waiting >= http_cfg.max_waiting)
         return set_problem(rq, 503, "overloaded", SL("Too many requests wait for the store; try again shortly."));
-    return limits_take(rq, authorize(rq)) && idempotency_wanted(rq);
+    bool authorized = authorize(rq);
+    if (rq->unidentified) return limits_may_ask(rq); /* the rest when it is known who it is */
+    return limits_take(rq, authorized) && idempotency_wanted(rq);
 }
 
 static void refuse(struct request *rq) { answer_problem(rq, rq->status, rq->code, rq->detail); }
@@ -180,6 +189,7 @@ static bool prepare(struct request *rq)
     if (rq->router != routes_current()) { /* a plugin came or went since the head was read */
         if (resolve(rq, &m) != ROUTE_FOUND) return set_problem(rq, 404, "not_found", SL("There is no such route."));
         if (!admit(rq)) return false;
+        if (rq->unidentified) return set_problem(rq, 503, "overloaded", SL("The route was replaced; try again."));
     }
     if (!serving(rq)) return false;
     rq->entry = rq->route->entry;
@@ -246,19 +256,66 @@ static void init(call *c, void *arg)
     rq->call = c;
 }
 
-static void on_request(exchange *x)
+static void count_in(struct request *rq)
 {
-    struct request *rq = x->user;
+    if (rq->counted) return;
+    rq->counted = true;
+    access_begin();
+}
+
+static void refuse_overload(struct request *rq)
+{
+    rq->call = NULL;
+    set_problem(rq, 503, "overloaded", SL("The server has too much to do at once; try again shortly."));
+    refuse(rq);
+}
+
+static void begin(struct request *rq)
+{
     if (!prepare(rq) || (!exempt(rq) && !tenant_enter(rq))) {
         refuse(rq);
         return;
     }
-    rq->counted = true;
-    access_begin();
-    if (call_start(rq->entry->generation->stack_kib, rq->route->deadline_ms, init, rq, run)) return;
+    count_in(rq);
+    if (!call_start(rq->entry->generation->stack_kib, rq->route->deadline_ms, init, rq, run)) refuse_overload(rq);
+}
+
+/* ---- a token that only the store knows, or none does ---- */
+static void identify(call *c)
+{
+    const char *code, *detail;
+    struct request *rq = c->context;
+    sl_err e = authorize_ask(c, rq);
     rq->call = NULL;
-    set_problem(rq, 503, "overloaded", SL("The server has too much to do at once; try again shortly."));
-    refuse(rq);
+    if (e && !rq->gone) log_failure(c, rq, e, problem_status(e, &code, &detail));
+    if (e || rq->gone) {
+        int status = problem_status(e, &code, &detail);
+        answer_problem(rq, status, sl_cstr(code), sl_cstr(detail));
+    } else if (admit(rq)) {
+        begin(rq);
+    } else {
+        refuse(rq);
+    }
+}
+
+static void init_identify(call *c, void *arg)
+{
+    struct request *rq = arg;
+    c->name = "identify";
+    c->module = "";
+    c->context = rq;
+    rq->call = c;
+}
+
+static void on_request(exchange *x)
+{
+    struct request *rq = x->user;
+    if (!rq->unidentified) {
+        begin(rq);
+        return;
+    }
+    count_in(rq);
+    if (!call_start(IDENTIFY_STACK_KIB, IDENTIFY_MS, init_identify, rq, identify)) refuse_overload(rq);
 }
 
 /* A request that the server refuses: without a head there is no path, then the problem's instance is an id of its own.

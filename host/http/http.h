@@ -50,6 +50,10 @@ sl_err render_row(buf *out, const json_t *schema, const sl_rows *rows, uint32_t 
 sl_err http_reply_row(call *c, int32_t status, const sl_rows *rows);
 sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n); /* [S] */
 
+/* For rows that were rendered in a child process: the ETag of its answer, and giving it to the request. */
+sl_str http_row_tag(call *c, const sl_rows *rows);
+void http_reply_tag(call *c, sl_str tag); /* what is no ETag is ignored */
+
 /* ---- problem.c ---- */
 /* application/problem+json of RFC 9457. errors: JSON array text or absent. */
 void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id, sl_str errors);
@@ -57,4 +61,5 @@ int problem_status(sl_err e, const char **code, const char **title); /* what an 
 
 /* ---- identity of a request ---- */
 const struct identity *http_identity(const call *c); /* NULL: the call is no request. Lives as long as the call */
+const json_t *http_body(const call *c);              /* the checked body of this request, borrowed, or NULL */
 #endif

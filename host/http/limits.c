@@ -94,6 +94,15 @@ static bool rates_take(struct request *rq)
     return true;
 }
 
+bool limits_may_ask(struct request *rq)
+{
+    struct rate_state state;
+    struct rate *r = &rates[BY_ADDRESS];
+    if (!r->burst || rate_take(buckets, r, BY_ADDRESS, rq->x->remote, clock_monotonic(), false, &state)) return true;
+    show(rq, BY_ADDRESS, r, &state);
+    return refuse(rq, BY_ADDRESS, r, &state);
+}
+
 static bool refused_by_quota(void)
 {
     sl_str label = SL("tenant_quota");

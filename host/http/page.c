@@ -129,10 +129,10 @@ static sl_err page_reply(call *c, const struct entry *e, sl_str route, const str
     buf *b = reply_buffer(c);
     sl_err failed = render_page(b, e->out, rows, n, next);
     if (failed) return render_failed(c, failed);
-    failed = reply_done(c, b, 200);
     struct request *rq = request_of(c);
-    if (!failed && rq && sl_given(next)) add_link(c, rq, next);
-    return failed;
+    if (rq && sl_given(next))
+        add_link(c, rq, next); /* before the answer: a route that may stream sends its head then */
+    return reply_done(c, b, 200);
 }
 
 sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n)

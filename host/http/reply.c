@@ -48,6 +48,15 @@ static sl_str version_tag(call *c, const sl_rows *rows)
     return sl_lit(NULL, 0);
 }
 
+sl_str http_row_tag(call *c, const sl_rows *rows) { return version_tag(c, rows); }
+
+void http_reply_tag(call *c, sl_str tag)
+{
+    struct request *rq = own_buffer(c);
+    bool quoted = tag.n > 2 && tag.n < 210 && tag.p[0] == '"' && memchr(tag.p + 1, '"', tag.n - 1) == tag.p + tag.n - 1;
+    if (rq && !rq->problem && quoted && header_value_ok(tag)) rq->etag = arena_copy(c->arena, tag);
+}
+
 sl_err http_reply_row(call *c, int32_t status, const sl_rows *rows)
 {
     const struct entry *e = c->entry;

@@ -93,6 +93,12 @@ void requests_free(void)
     pooled = 0;
 }
 
+const json_t *http_body(const call *c)
+{
+    const struct request *rq = request_of(c);
+    return rq ? rq->body : NULL;
+}
+
 /* ---- what a handler reads ---- */
 static const sl_str absent = { NULL, 0 };
 

@@ -33,6 +33,7 @@ struct request {         /* pooled; outlives the exchange where it must */
     sl_str type, etag;
     sl_str code, detail, errors; /* of a problem */
     bool counted, gone, streaming, problem, page_used, stale_key, hit, cors;
+    bool unidentified, asked;      /* whose token it is only the store knows; it was asked */
     bool limited;                  /* its callers' buckets were charged */
     struct tenant *tenant;         /* whose calls at once it counts in */
     sl_str limit_rule, limit_left; /* headers RateLimit-Policy and RateLimit */
@@ -75,14 +76,17 @@ bool set_problem(struct request *rq, int status, const char *code, sl_str detail
 /* ---- auth.c ---- */
 void auth_setup(const struct http_config *cfg);
 void auth_close(void);
-bool authorize(struct request *rq);      /* false: rq has a problem */
-void identity_reset(struct request *rq); /* nobody in particular */
+/* False: rq has a problem. rq->unidentified: the store has to say whose token it is, and authorize is asked again. */
+bool authorize(struct request *rq);
+sl_err authorize_ask(call *c, struct request *rq); /* [S] */
+void identity_reset(struct request *rq);           /* nobody in particular */
 
 /* ---- limits.c, tenants.c ---- */
 void limits_setup(const struct http_config *cfg);
 void limits_close(void);
 /* Charges the caller's rates and quota; false: rq has a problem (with `authorized` false the one it had, or 429). */
 bool limits_take(struct request *rq, bool authorized);
+bool limits_may_ask(struct request *rq); /* this address has not sent too many wrong tokens */
 void limits_headers(struct request *rq);
 bool tenant_enter(struct request *rq); /* one more call at once; false: rq has a problem */
 void tenant_leave(struct request *rq);

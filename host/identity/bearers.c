@@ -1,22 +1,15 @@
 /* bearers.c - the tokens that are known now, under their hashes: those of the configuration stay, others come and go.
  */
-#include "identity/identity.h"
-#include "base/id.h"
+#include "identity/private.h"
 #include <openssl/evp.h>
 #include <stdlib.h>
 
-enum { SLOTS = 1 << 11, HASH = 32 };
-struct bearer {
-    struct bearer *next; /* in its slot */
-    unsigned char hash[HASH];
-    unsigned refs; /* the table's counts too */
-    struct identity who;
-    char text[]; /* what `who` points to */
-};
+enum { SLOTS = 1 << 12 };
 static bearer *slots[SLOTS];
+static size_t n_passing, hand; /* bearers that are not of the configuration; where the search for an old one goes on */
 static EVP_MD_CTX *hasher; /* kept: this runs for every request, and OpenSSL uses the processor's SHA instructions */
 
-static void hash_of(sl_str plain, unsigned char out[HASH])
+void token_hash(sl_str plain, unsigned char out[HASH])
 {
     bool good = EVP_DigestInit_ex2(hasher, NULL, NULL) && EVP_DigestUpdate(hasher, plain.p, plain.n) &&
                 EVP_DigestFinal_ex(hasher, out, NULL);
@@ -43,7 +36,7 @@ static sl_str put(char **at, sl_str s)
 {
     if (!sl_given(s)) return s;
     char *to = *at;
-    memcpy(to, s.p, s.n);
+    if (s.n) memcpy(to, s.p, s.n);
     *at += s.n;
     return sl_lit(to, s.n);
 }
@@ -55,7 +48,7 @@ static bearer *bearer_new(const unsigned char hash[HASH], const struct identity 
     bearer *b = malloc(sizeof *b + n + 1);
     if (!b) abort();
     char *at = b->text;
-    *b = (bearer){ .refs = 1, .who = *who };
+    *b = (bearer){ .refs = 1, .touched = true, .who = *who };
     memcpy(b->hash, hash, HASH);
     b->who.actor = put(&at, who->actor);
     b->who.subject = put(&at, who->subject);
@@ -75,23 +68,94 @@ void bearer_drop(bearer *b)
 
 const struct identity *bearer_identity(const bearer *b) { return &b->who; }
 
+static bool passing(const bearer *b) { return b->who.kind != IDENTITY_CONFIGURED; }
+
+static void unlink_at(bearer **at)
+{
+    bearer *b = *at;
+    *at = b->next;
+    if (passing(b)) n_passing--;
+    bearer_drop(b);
+}
+
 static void empty_table(void)
 {
     for (size_t i = 0; i < SLOTS; i++)
-        for (bearer *b; (b = slots[i]);) {
-            slots[i] = b->next;
-            bearer_drop(b);
+        while (slots[i])
+            unlink_at(&slots[i]);
+}
+
+/* One that was not used since the hand came by last, as a clock of pages does it. A use that is not stored yet is worth
+ * less than an unbounded table. */
+static void evict_one(void)
+{
+    for (size_t step = 0; step < 2 * SLOTS + 1; step++) {
+        hand = (hand + 1) % SLOTS;
+        for (bearer **at = &slots[hand]; *at; at = &(*at)->next) {
+            if (passing(*at) && !(*at)->touched) {
+                unlink_at(at);
+                return;
+            }
+            (*at)->touched = false;
         }
+    }
+}
+
+static bearer **find(const unsigned char hash[HASH])
+{
+    bearer **at = slot_of(hash);
+    while (*at && !equal((*at)->hash, hash))
+        at = &(*at)->next;
+    return at;
+}
+
+bearer *bearer_put(const unsigned char hash[HASH], const struct identity *who)
+{
+    if (n_passing >= BEARERS_MAX) evict_one();
+    bearer **at = find(hash);
+    if (*at) unlink_at(at);
+    bearer *b = bearer_new(hash, who), **slot = slot_of(hash);
+    b->next = *slot;
+    *slot = b;
+    if (passing(b)) n_passing++;
+    b->refs++;
+    return b;
+}
+
+void bearers_forget(sl_str token_id)
+{
+    for (size_t i = 0; i < SLOTS && n_passing; i++)
+        for (bearer **at = &slots[i]; *at;)
+            if (sl_given((*at)->who.token_id) && sl_same((*at)->who.token_id, token_id))
+                unlink_at(at);
+            else
+                at = &(*at)->next;
+}
+
+void bearers_forget_passing(void)
+{
+    for (size_t i = 0; i < SLOTS; i++)
+        for (bearer **at = &slots[i]; *at;)
+            if (passing(*at))
+                unlink_at(at);
+            else
+                at = &(*at)->next;
+}
+
+void bearers_each(void (*visit)(bearer *b, void *arg), void *arg)
+{
+    for (size_t i = 0; i < SLOTS; i++)
+        for (bearer *b = slots[i]; b; b = b->next)
+            visit(b, arg);
 }
 
 /* A token of the configuration. The first one of several that are alike counts. */
 static void add_configured(sl_str plain, const char *role)
 {
     unsigned char hash[HASH];
-    char hex[9];
-    hash_of(plain, hash);
+    char actor[24], hex[9]; /* tells tokens apart in logs without telling them */
+    token_hash(plain, hash);
     hex_encode(hash, 4, hex);
-    char actor[24]; /* tells tokens apart in logs without telling them */
     snprintf(actor, sizeof actor, "token:%s", hex);
     struct identity who = { .kind = IDENTITY_CONFIGURED,
                             .actor = sl_cstr(actor),
@@ -99,17 +163,12 @@ static void add_configured(sl_str plain, const char *role)
                             .role = sl_cstr(role),
                             .tenants = SL("*") };
     if (!role_find(who.role, &who.scopes)) who.scopes = SL("");
-    bearer **slot = slot_of(hash);
-    for (bearer *b = *slot; b; b = b->next)
-        if (equal(b->hash, hash)) return;
-    bearer *b = bearer_new(hash, &who);
-    b->next = *slot;
-    *slot = b;
+    if (!*find(hash)) bearer_drop(bearer_put(hash, &who));
 }
 
 void identity_setup(const struct identity_config *cfg)
 {
-    empty_table();
+    empty_table(); /* whoever is known by rights of the old settings is looked up anew */
     roles_setup(cfg->roles, cfg->n_roles);
     if (!hasher) hasher = EVP_MD_CTX_new();
     if (!hasher || !EVP_DigestInit_ex2(hasher, EVP_sha256(), NULL)) abort();
@@ -128,16 +187,40 @@ void identity_close(void)
     hasher = NULL;
 }
 
+static bool expired(const bearer *b, int64_t now) { return b->who.expires_at && now >= b->who.expires_at; }
+
 /* Which slot is looked at depends on the hash alone: from the time a guess takes nothing can be learned about a token
  * that is near it. */
-bearer *bearer_find(sl_str plain)
+enum bearer_state bearer_find(sl_str plain, bearer **out)
 {
-    unsigned char wanted[HASH];
-    if (!sl_given(plain)) return NULL;
-    hash_of(plain, wanted);
-    bearer *b = *slot_of(wanted);
-    while (b && !equal(b->hash, wanted))
-        b = b->next;
-    if (b) b->refs++;
-    return b;
+    unsigned char hash[HASH];
+    *out = NULL;
+    if (!sl_given(plain)) return BEARER_UNKNOWN;
+    token_hash(plain, hash);
+    bearer **at = find(hash), *b = *at;
+    if (!b) return token_looks_ours(plain) ? BEARER_ASK : BEARER_UNKNOWN;
+    if (passing(b)) {
+        int64_t now = clock_now();
+        if (expired(b, now)) {
+            unlink_at(at);
+            return BEARER_UNKNOWN;
+        }
+        if (!revocations_fresh()) return BEARER_ASK;
+        b->touched = true;
+        b->used = b->who.kind == IDENTITY_TOKEN;
+        b->used_at = now;
+    }
+    b->refs++;
+    *out = b;
+    return BEARER_KNOWN;
+}
+
+sl_err bearer_ask(call *c, sl_str plain, bearer **out)
+{
+    unsigned char hash[HASH];
+    sl_err e = revocations_fresh() ? SL_OK : revocations_read(c);
+    *out = NULL;
+    if (e || !token_looks_ours(plain)) return e;
+    token_hash(plain, hash);
+    return token_ask(c, hash, out);
 }

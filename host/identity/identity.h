@@ -2,6 +2,7 @@
 #ifndef IDENTITY_IDENTITY_H
 #define IDENTITY_IDENTITY_H
 #include "base/scope.h"
+#include "loop/call.h"
 
 enum identity_kind {
     IDENTITY_ANONYMOUS,
@@ -30,7 +31,6 @@ identity_kind_name(enum identity_kind kind); /* "anonymous" "configured" "token"
 bool identity_may(const struct identity *who, sl_str scope);
 /* Whoever holds `admin` may act for every tenant: they could give themselves the right. */
 bool identity_acts_for(const struct identity *who, sl_str tenant);
-bool identity_every_tenant(const struct identity *who);
 
 /* ---- scopes.c ---- */
 enum { ROLES_MAX = 64, TOKEN_TENANTS = 32 };
@@ -49,10 +49,26 @@ struct identity_config {
 };
 void identity_setup(const struct identity_config *cfg); /* also again, with new settings */
 void identity_close(void);
+sl_err
+identity_start(call *c);     /* [S] after the migrations: what was revoked is read, and from now on every 2 seconds */
+void identity_stop(call *c); /* [S] while the store is open: writes down what is not yet */
 
 /* Who a bearer token belongs to. Known ones are held in a table under their SHA-256, so that this costs one hash. */
 typedef struct bearer bearer;
-bearer *bearer_find(sl_str plain); /* held; NULL: not known */
-void bearer_drop(bearer *b);       /* accepts NULL */
+enum bearer_state { BEARER_UNKNOWN, BEARER_KNOWN, BEARER_ASK }; /* ASK: the store has to be asked */
+enum bearer_state bearer_find(sl_str plain, bearer **out);      /* KNOWN: held, in out */
+sl_err bearer_ask(call *c, sl_str plain, bearer **out);         /* [S] held; SL_OK with NULL: not known */
+void bearer_drop(bearer *b);                                    /* accepts NULL */
 const struct identity *bearer_identity(const bearer *b);
+
+/* ---- tokens.c: tokens made at run time ---- */
+/* 256 random bits: no password that could be guessed, so its SHA-256 is as good as bcrypt would be, and costs nothing
+ * on each request. `hash` as text, for the store. */
+sl_str token_make(arena *a, sl_str *hash);
+
+/* ---- revocations.c ---- */
+/* Joins the call's transaction. What `id` names (a token's id, a session's, a `jti`) counts no more: here at once after
+ * the commit, in other replicas within 2 seconds. `until`: when it will have ended anyway, in microseconds. SL_EBUSY:
+ * more than 60,000 revocations are in force. */
+sl_err revocation_add(call *c, sl_str id, int64_t until);
 #endif

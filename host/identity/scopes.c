@@ -30,17 +30,12 @@ bool identity_may(const struct identity *who, sl_str scope)
     return scope_covers(who->scopes, scope) && (!sl_given(who->only) || scope_covers(who->only, scope));
 }
 
-bool identity_every_tenant(const struct identity *who)
-{
-    return sl_is(who->tenants, "*") || identity_may(who, SL("admin"));
-}
-
 bool identity_acts_for(const struct identity *who, sl_str tenant)
 {
     sl_str rest = who->tenants, word;
     while (next_word(&rest, &word))
-        if (sl_same(word, tenant)) return true;
-    return identity_every_tenant(who);
+        if (sl_same(word, tenant) || sl_is(word, "*")) return true;
+    return identity_may(who, SL("admin"));
 }
 
 /* ---- roles ---- */

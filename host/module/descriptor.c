@@ -133,11 +133,12 @@ static bool read_entry(struct reading *r, struct entry *e, const sl_entry *from)
            schema(r, &e->out, s->out, "out", of);
 }
 
-static bool entries_clash(const struct entry *a, const struct entry *b)
+const char *entry_kind(uint64_t kind) { return kind >= SL_ROUTE && kind <= SL_COMPUTE ? kind_names[kind] : ""; }
+
+bool names_clash(uint64_t kind, const char *name, uint64_t other_kind, const char *other)
 {
-    if (a->spec.kind != b->spec.kind) return false;
-    if (a->spec.kind == SL_ROUTE) return module_hooks->route_clash(a->spec.name, b->spec.name);
-    return strcmp(a->spec.name, b->spec.name) == 0;
+    if (kind != other_kind) return false;
+    return kind == SL_ROUTE ? module_hooks->route_clash(name, other) : strcmp(name, other) == 0;
 }
 
 static bool read_entries(struct reading *r, const sl_plugin *d)
@@ -156,7 +157,7 @@ static bool read_entries(struct reading *r, const sl_plugin *d)
         e->index = i;
         if (!read_entry(r, e, &from[i])) return false;
         for (size_t k = 0; k + 1 < g->n_entries; k++)
-            if (entries_clash(&g->entries[k], e))
+            if (names_clash(e->spec.kind, e->spec.name, g->entries[k].spec.kind, g->entries[k].spec.name))
                 return wrong(r, "%s %s clashes with %s", kind_names[e->spec.kind], e->spec.name,
                              g->entries[k].spec.name);
     }
@@ -265,21 +266,39 @@ void descriptor_free(struct generation *g)
     g->config_schema = NULL;
 }
 
+/* Does a started module offer it already? Topics and schedules are each plugin's own. */
+static bool taken(const struct module *own, uint64_t kind, const char *name, char *why, size_t why_size)
+{
+    if (kind == SL_EVENT || kind == SL_SCHEDULE) return false;
+    for (const struct module *m = modules_first(); m; m = m->next) {
+        const struct generation *other = m == own ? NULL : m->current;
+        for (size_t i = 0; other && i < other->n_entries; i++) {
+            const sl_entry *theirs = &other->entries[i].spec;
+            if (!names_clash(kind, name, theirs->kind, theirs->name)) continue;
+            snprintf(why, why_size, "%s %s clashes with %s of module %s", kind_names[kind], name, theirs->name,
+                     m->name);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool descriptor_clash(const struct generation *g, char *why, size_t why_size)
 {
-    for (struct module *m = modules_first(); m; m = m->next) {
-        const struct generation *other = m->current;
-        if (m == g->module || !other) continue;
-        for (size_t i = 0; i < g->n_entries; i++) {
-            const struct entry *e = &g->entries[i];
-            if (e->spec.kind == SL_EVENT || e->spec.kind == SL_SCHEDULE) continue; /* these are per plugin */
-            for (size_t k = 0; k < other->n_entries; k++)
-                if (entries_clash(e, &other->entries[k])) {
-                    snprintf(why, why_size, "%s %s clashes with %s of module %s", kind_names[e->spec.kind],
-                             e->spec.name, other->entries[k].spec.name, m->name);
-                    return true;
-                }
-        }
+    for (size_t i = 0; i < g->n_entries; i++)
+        if (taken(g->module, g->entries[i].spec.kind, g->entries[i].spec.name, why, why_size)) return true;
+    return false;
+}
+
+bool seen_clash(const struct module *m, const json_t *seen, char *why, size_t why_size)
+{
+    const json_t *entry;
+    size_t i;
+    json_array_foreach(json_object_get(seen, "entries"), i, entry)
+    {
+        uint64_t kind = (uint64_t)json_integer_value(json_object_get(entry, "kind"));
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        if (name && taken(m, kind, name, why, why_size)) return true;
     }
     return false;
 }

@@ -48,9 +48,19 @@ bool module_wanted(const struct module *m, const struct config *cfg)
     return p ? p->enabled : m->first_party;
 }
 
+/* As the plugin's own setting says, else as all are to be, else by where the file lies. */
+bool module_to_isolate(const struct module *m, const struct config *cfg)
+{
+    const struct plugin_config *p = module_configured(cfg, m->name);
+    sl_str mode = sl_cstr(p ? p->isolation : NULL);
+    if (!sl_given(mode)) mode = cfg->isolation;
+    return sl_is(mode, "process") || (!m->first_party && !m->linked && !sl_is(mode, "none"));
+}
+
 void module_configure(struct module *m, const struct config *cfg)
 {
     m->configured = module_configured(cfg, m->name);
+    m->isolated = module_to_isolate(m, cfg);
     m->required = m->linked || (m->configured && m->configured->required);
 }
 
@@ -285,7 +295,8 @@ void modules_print_config(buf *out)
 {
     for (const struct module *m = modules_first(); m; m = m->next)
         if (m->staged && m->staged->config && !m->linked)
-            config_print_plugin(module_cfg, m->name, m->staged->config_schema, m->staged->config, out);
+            config_print_plugin(module_cfg, m->name, module_isolated(m), m->staged->config_schema, m->staged->config,
+                                out);
 }
 
 static void probe_found(buf *errors)
@@ -309,8 +320,10 @@ static void probe_found(buf *errors)
             continue;
         }
         module_about(m, probes[i].seen);
-        if (!m->broken && !grants_allowed(module_cfg, m->name, probes[i].seen, why, sizeof why))
+        if (!m->broken && !grants_allowed(module_cfg, m->name, probes[i].seen, why, sizeof why)) {
             module_fail(m, "%s: %s", m->path, why);
+            m->seen = false; /* refused: nothing of it runs here, not even to read its tables */
+        }
         if (!m->broken) check_config(m, json_str(json_object_get(probes[i].seen, "config")), errors);
         m->staged->seen = probes[i].seen;
     }

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "observe/metrics.h"
 
-enum { CANCEL_MS = 2000, STOP_MS = 10000, WARM_STEP_MS = 50, HEALTH_EVERY = 20, PARKED_MS = 500, CLOSE_MS = 8000 };
+enum { CANCEL_MS = 3000, STOP_MS = 10000, WARM_STEP_MS = 50, HEALTH_EVERY = 20, PARKED_MS = 500, CLOSE_MS = 8000 };
 enum { BAD_CALLS = 10, SICK_TWICE = 2 };
 static struct {
     unsigned running;        /* fibers of generations on their way out */
@@ -116,10 +116,11 @@ static void unload(call *c, struct generation *g, int64_t began, int64_t drained
     }
     set_state(g, proven ? GENERATION_GONE : closes ? GENERATION_STUCK : GENERATION_KEPT);
     report(g, began, drained, proven,
-           proven    ? "unloaded: in neither /proc/self/maps nor the dynamic linker's list"
-           : closes  ? "stopped and closed, but its library stays mapped: see the findings on its file"
-           : g->keep ? "stopped; its library is kept for ever, as the findings on its file say"
-                     : "stopped; this build does not unload libraries");
+           proven && g->isolated ? "unloaded: its process has ended"
+           : proven              ? "unloaded: in neither /proc/self/maps nor the dynamic linker's list"
+           : closes              ? "stopped and closed, but its library stays mapped: see the findings on its file"
+           : g->keep             ? "stopped; its library is kept for ever, as the findings on its file say"
+                                 : "stopped; this build does not unload libraries");
     if (m->staged == g) { /* disabled: the table stays, to answer 503 */
         unlist(g);
         return;
@@ -140,8 +141,7 @@ static bool finish(call *c, struct generation *g, int64_t began)
                  LOG_C("error", why));
     g->started = false;
     if (g->calls) return false;
-    if (g->created && g->life.destroy) g->life.destroy(g->self);
-    g->created = false;
+    generation_destroy(g);
     unload(c, g, began, drained);
     return true;
 }

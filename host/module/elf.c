@@ -30,6 +30,41 @@ enum { ELF_HERE = EM_386 };
 #endif
 enum { ELF_ORDER = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB, ELF_SYMBOLS_MAX = 1 << 20 };
 
+/* What a file may show, a row a class. names: symbols whose import is it, blank separated. */
+static const struct check {
+    const char *class, *before, *says, *names;
+} checks[] = {
+    { "text_relocations", "", "has text relocations: its code is not shared and not protected (compile with -fPIC)",
+      "" },
+    { "signals", "imports ",
+      ": handlers are the host's and outlive the plugin's code (leave signals and fork to the host)",
+      "pthread_atfork __register_atfork sigaction signal __sysv_signal sigset siginterrupt" },
+    { "processes", "imports ", ": a plugin may start no process inside the server (give it a process of its own)",
+      "fork vfork clone posix_spawn posix_spawnp system popen execve execv execvp execvpe execl execlp execle "
+      "fexecve" },
+    { "exit", "imports ", ": can end the whole server (return an error instead)", "exit _exit quick_exit _Exit" },
+    { "nodelete", "", "is linked with -z nodelete: it can never be unloaded (link without it)", "" },
+    { "unique", "has the GNU_UNIQUE symbol ",
+      ": it will stay mapped and share it with its next version (compile with -fvisibility=hidden -fno-gnu-unique)",
+      "" },
+    { "thread_locals", "imports ",
+      ": a thread-local object with a destructor keeps the library mapped (keep it in `self`)",
+      "__cxa_thread_atexit __cxa_thread_atexit_impl" },
+    { "thread_keys", "imports ",
+      ": a thread that ends later calls a destructor in code that is gone (keep the data in `self`)",
+      "pthread_key_create tss_create" },
+    { "threads", "imports ", ": a thread that still runs after the unload ends in a crash (use offload or SL_POOL)",
+      "pthread_create thrd_create" },
+    { "libraries", "imports ", ": what it opens escapes the loader's checks and stays (link it statically)",
+      "dlopen dlmopen" },
+    { "needed", "needs ", ": a shared dependency is not replaced when the plugin is (link it statically)", "" },
+    { "exports", "exports ", " besides sl_plugin_v1 (link with -Wl,--version-script=sdk/plugin.map)", "" },
+    { "static_tls", "", "uses static thread-local storage, of which a process has little (-ftls-model=global-dynamic)",
+      "" },
+};
+enum { CHECKS = sizeof checks / sizeof *checks, NAMES_ROOM = 120 };
+_Static_assert((int)CHECKS < (int)ELF_FINDINGS, "one finding a class, and one for the file");
+
 struct elf { /* the file in memory and where its tables are; every offset was checked against size */
     const unsigned char *file;
     size_t size;
@@ -39,22 +74,58 @@ struct elf { /* the file in memory and where its tables are; every offset was ch
     size_t n_dynamic;
     const char *strings;
     size_t n_strings;
-    struct elf_finding *out;
-    size_t found;
+    struct hit {
+        size_t n, more, used; /* names seen, those that had no room, bytes of `names` */
+        char names[NAMES_ROOM];
+    } hits[CHECKS];
+    const char *damage; /* it cannot be loaded at all */
+    char text[96];
 };
 
-/* class "file": it cannot be loaded at all. */
-static void __attribute__((format(printf, 3, 4))) finding(struct elf *e, const char *class, const char *format, ...)
+static bool __attribute__((format(printf, 2, 3))) damaged(struct elf *e, const char *format, ...)
 {
-    bool fatal = strcmp(class, "file") == 0;
-    if (e->found == ELF_FINDINGS && !fatal) return;
-    struct elf_finding *f = &e->out[e->found < ELF_FINDINGS ? e->found++ : ELF_FINDINGS - 1];
-    f->fatal = fatal;
-    f->class = class;
     va_list ap;
     va_start(ap, format);
-    vsnprintf(f->text, sizeof f->text, format, ap);
+    vsnprintf(e->text, sizeof e->text, format, ap);
     va_end(ap);
+    e->damage = e->text;
+    return false;
+}
+
+/* However many symbols of a class there are, they make one finding: a flood of one hides nothing of another. */
+static void hit(struct elf *e, const char *class, const char *name)
+{
+    size_t i = 0;
+    while (strcmp(checks[i].class, class) != 0)
+        i++;
+    struct hit *h = &e->hits[i];
+    size_t room = sizeof h->names - h->used;
+    int n = snprintf(h->names + h->used, room, "%s%s", h->n ? ", " : "", name);
+    if (h->n++ > 0 && (size_t)n >= room) {
+        h->names[h->used] = 0;
+        h->more++;
+        return;
+    }
+    for (size_t end = h->used + ((size_t)n < room ? (size_t)n : room - 1); h->used < end; h->used++)
+        if (h->names[h->used] < ' ' || h->names[h->used] > '~') h->names[h->used] = '?';
+}
+
+static size_t report(const struct elf *e, struct elf_finding out[ELF_FINDINGS])
+{
+    size_t n = 0;
+    char more[40] = "";
+    for (size_t i = 0; i < CHECKS; i++) {
+        const struct hit *h = &e->hits[i];
+        if (h->n == 0) continue;
+        if (h->more) snprintf(more, sizeof more, " and %zu more", h->more);
+        out[n].class = checks[i].class;
+        snprintf(out[n++].text, sizeof out->text, "%s%s%s%s", checks[i].before, h->names, h->more ? more : "",
+                 checks[i].says);
+    }
+    if (!e->damage) return n;
+    out[n].class = "file";
+    snprintf(out[n++].text, sizeof out->text, "%s", e->damage);
+    return n;
 }
 
 static const void *at(const struct elf *e, uint64_t offset, uint64_t n, size_t each)
@@ -123,32 +194,12 @@ static size_t symbol_count(const struct elf *e)
     return 0;
 }
 
-static const struct {
-    const char *class, *says, *names; /* blank separated */
-} imports[] = {
-    { "threads",
-      "starts threads of its own, and one that runs while the plugin is unloaded ends in a crash (use offload)",
-      "pthread_create thrd_create" },
-    { "thread_keys", "keeps thread-specific data whose destructor outlives the plugin's code (keep it in `self`)",
-      "pthread_key_create tss_create" },
-    { "thread_locals", "has thread-local objects with destructors: the library will stay mapped (keep them in `self`)",
-      "__cxa_thread_atexit __cxa_thread_atexit_impl" },
-    { "signals",
-      "installs handlers that are the host's and outlive the plugin's code (leave signals and fork to the host)",
-      "pthread_atfork __register_atfork sigaction signal" },
-    { "processes", "starts processes, which a plugin may not do inside the server (give it a process of its own)",
-      "fork vfork clone posix_spawn posix_spawnp system popen execve execv execvp" },
-    { "libraries", "loads further libraries, which escape the loader's checks (link them statically)",
-      "dlopen dlmopen" },
-    { "exit", "can end the whole server (return an error instead)", "exit _exit quick_exit _Exit" },
-};
-
 static void check_import(struct elf *e, const char *name)
 {
     sl_str rest, word;
-    for (size_t i = 0; i < sizeof imports / sizeof *imports; i++)
-        for (rest = sl_cstr(imports[i].names); str_split(&rest, ' ', &word);)
-            if (sl_is(word, name)) finding(e, imports[i].class, "imports %s: %s", name, imports[i].says);
+    for (size_t i = 0; i < CHECKS; i++)
+        for (rest = sl_cstr(checks[i].names); str_split(&rest, ' ', &word);)
+            if (sl_is(word, name)) hit(e, checks[i].class, name);
 }
 
 static void check_symbol(struct elf *e, const elf_symbol *s, bool *descriptor)
@@ -160,16 +211,10 @@ static void check_symbol(struct elf *e, const elf_symbol *s, bool *descriptor)
         return;
     }
     if (bind == STB_LOCAL || !*name || s->st_shndx == SHN_ABS) return;
-    if (bind == STB_GNU_UNIQUE)
-        finding(e, "unique",
-                "symbol %.100s is GNU_UNIQUE: the library will stay mapped and share it with its next version "
-                "(compile with -fvisibility=hidden -fno-gnu-unique)",
-                name);
     if (strcmp(name, "sl_plugin_v1") == 0)
         *descriptor = true;
-    else if (bind != STB_GNU_UNIQUE)
-        finding(e, "exports", "exports %.100s besides sl_plugin_v1 (link with -Wl,--version-script=sdk/plugin.map)",
-                name);
+    else
+        hit(e, bind == STB_GNU_UNIQUE ? "unique" : "exports", name);
 }
 
 static void check_symbols(struct elf *e)
@@ -184,7 +229,7 @@ static void check_symbols(struct elf *e)
             memcpy(&s, table + i * sizeof s, sizeof s);
             check_symbol(e, &s, &descriptor);
         }
-    if (!descriptor) finding(e, "file", "exports no sl_plugin_v1: this is not a Service Layer plugin");
+    if (!descriptor) damaged(e, "exports no sl_plugin_v1: this is not a Service Layer plugin");
 }
 
 static void check_needed(struct elf *e)
@@ -198,9 +243,7 @@ static void check_needed(struct elf *e)
         bool known = false;
         for (size_t k = 0; k < sizeof usual / sizeof *usual; k++)
             known = known || strncmp(name, usual[k], strlen(usual[k])) == 0;
-        if (!known)
-            finding(e, "needed",
-                    "needs %.100s: a shared dependency is not replaced when the plugin is (link it statically)", name);
+        if (!known) hit(e, "needed", name);
     }
 }
 
@@ -209,27 +252,21 @@ static void check_flags(struct elf *e)
     uint64_t flags = 0, flags_1 = 0, unused;
     dynamic_value(e, DT_FLAGS, &flags);
     dynamic_value(e, DT_FLAGS_1, &flags_1);
-    if (flags_1 & DF_1_NODELETE)
-        finding(e, "nodelete", "is linked with -z nodelete: it can never be unloaded (link without it)");
-    if (flags & DF_STATIC_TLS)
-        finding(e, "static_tls",
-                "uses static thread-local storage, of which a process has little (-ftls-model=global-dynamic)");
-    if ((flags & DF_TEXTREL) || dynamic_value(e, DT_TEXTREL, &unused))
-        finding(e, "text_relocations",
-                "has text relocations: its code is not shared and not protected (compile with -fPIC)");
+    if (flags_1 & DF_1_NODELETE) hit(e, "nodelete", "");
+    if (flags & DF_STATIC_TLS) hit(e, "static_tls", "");
+    if ((flags & DF_TEXTREL) || dynamic_value(e, DT_TEXTREL, &unused)) hit(e, "text_relocations", "");
 }
 
 static bool read_header(struct elf *e)
 {
     const elf_header *h = at(e, 0, 1, sizeof *h);
-    if (!h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0) return finding(e, "file", "is not an ELF file"), false;
+    if (!h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0) return damaged(e, "is not an ELF file");
     if (h->e_ident[EI_CLASS] != ELF_CLASS || h->e_ident[EI_DATA] != ELF_ORDER || h->e_machine != ELF_HERE)
-        return finding(e, "file", "is built for another machine (ELF machine %u, this host is %u)", h->e_machine,
-                       (unsigned)ELF_HERE),
-               false;
-    if (h->e_type != ET_DYN) return finding(e, "file", "is not a shared library"), false;
+        return damaged(e, "is built for another machine (ELF machine %u, this host is %u)", h->e_machine,
+                       (unsigned)ELF_HERE);
+    if (h->e_type != ET_DYN) return damaged(e, "is not a shared library");
     if (h->e_phentsize != sizeof(elf_segment) || !(e->segments = at(e, h->e_phoff, h->e_phnum, sizeof *e->segments)))
-        return finding(e, "file", "is cut off or damaged: its program headers lie outside the file"), false;
+        return damaged(e, "is cut off or damaged: its program headers lie outside the file");
     e->n_segments = h->e_phnum;
     return true;
 }
@@ -239,8 +276,8 @@ static bool read_dynamic(struct elf *e)
     for (size_t i = 0; i < e->n_segments; i++) {
         const elf_segment *s = &e->segments[i];
         if (s->p_type == PT_LOAD && (s->p_offset > e->size || s->p_filesz > e->size - s->p_offset))
-            return finding(e, "file", "is cut off: a segment ends behind the end of the file"), false;
-        if (s->p_type == PT_INTERP) return finding(e, "file", "is a program, not a shared library"), false;
+            return damaged(e, "is cut off: a segment ends behind the end of the file");
+        if (s->p_type == PT_INTERP) return damaged(e, "is a program, not a shared library");
         if (s->p_type == PT_DYNAMIC) {
             e->n_dynamic = s->p_filesz / sizeof *e->dynamic;
             e->dynamic = at(e, s->p_offset, e->n_dynamic, sizeof *e->dynamic);
@@ -253,15 +290,16 @@ static bool read_dynamic(struct elf *e)
         e->n_strings = (size_t)size;
         return true;
     }
-    return finding(e, "file", "has no dynamic section that can be read"), false;
+    return damaged(e, "has no dynamic section that can be read");
 }
 
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS])
 {
-    struct elf e = { .file = file, .size = size, .out = out };
-    if (!read_header(&e) || !read_dynamic(&e)) return e.found;
-    check_symbols(&e);
-    check_flags(&e);
-    check_needed(&e);
-    return e.found;
+    struct elf e = { .file = file, .size = size };
+    if (read_header(&e) && read_dynamic(&e)) {
+        check_symbols(&e);
+        check_flags(&e);
+        check_needed(&e);
+    }
+    return report(&e, out);
 }

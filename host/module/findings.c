@@ -1,44 +1,38 @@
-/* findings.c - what the loader does about what a plugin's file shows: a policy for each class of findings. */
+/* findings.c - what the loader does about what a plugin's file shows: who may write it, what is in it, who signed it.
+ */
 #include "base/log.h"
 #include "module/private.h"
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
 
-/* pin: load it, but for ever. Its code then cannot be pulled from under a thread, a handler or a destructor that it
- * left behind. isolate: only in a child process. */
-static const struct {
-    const char *class;
-    enum finding_policy policy;
-} defaults[] = {
-    { "file", FINDING_REFUSE },       { "signature", FINDING_REFUSE },  { "unique", FINDING_PIN },
-    { "nodelete", FINDING_PIN },      { "thread_locals", FINDING_PIN }, { "thread_keys", FINDING_PIN },
-    { "threads", FINDING_PIN },       { "libraries", FINDING_PIN },     { "signals", FINDING_ISOLATE },
-    { "processes", FINDING_ISOLATE }, { "exit", FINDING_ISOLATE },      { "exports", FINDING_ALLOW },
-    { "needed", FINDING_ALLOW },      { "static_tls", FINDING_ALLOW },  { "text_relocations", FINDING_REFUSE },
-};
-static const char *const policy_names[] = { "allow", "pin", "isolate", "refuse" };
+enum { FINDINGS_MAX = ELF_FINDINGS + 3 };
 
-const char *finding_policy_name(enum finding_policy p) { return policy_names[p]; }
-
-static enum finding_policy policy_of(const char *class)
-{
-    enum finding_policy found = FINDING_REFUSE;
-    sl_str name, said;
-    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
-        if (strcmp(defaults[i].class, class) == 0) found = defaults[i].policy;
-    for (size_t i = 0; i < module_cfg->findings.n; i++) { /* the last one wins */
-        said = module_cfg->findings.item[i];
-        if (!str_split(&said, '=', &name) || !sl_is(name, class)) continue;
-        for (unsigned p = 0; p < sizeof policy_names / sizeof *policy_names; p++)
-            if (sl_is(said, policy_names[p])) found = (enum finding_policy)p;
-    }
-    return found;
-}
-
-static void add(struct generation *g, const char *class, enum finding_policy policy, const char *text)
+static void __attribute__((format(printf, 3, 4))) add(struct generation *g, const char *class, const char *format, ...)
 {
     struct finding *f = &g->findings[g->n_findings++];
+    va_list ap;
     f->class = class;
-    f->policy = policy;
-    snprintf(f->text, sizeof f->text, "%s", text);
+    f->policy = config_finding_policy(module_cfg, g->module->name, class);
+    va_start(ap, format);
+    vsnprintf(f->text, sizeof f->text, format, ap);
+    va_end(ap);
+}
+
+/* Who may write the file, or put another in its place, decides what runs in the server. */
+static void check_writers(struct generation *g, const struct stat *file)
+{
+    char path[PATH_MAX];
+    struct stat dir;
+    if (file->st_mode & S_IWOTH)
+        add(g, "writable", "everybody may write to it (chmod o-w)");
+    else if (realpath(g->module->path, path) && stat(dirname(path), &dir) == 0 &&
+             (dir.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH)
+        add(g, "writable", "everybody may replace it: its directory %.150s is writable by all (chmod o-w)", path);
+    if (file->st_uid != 0 && file->st_uid != geteuid())
+        add(g, "owner", "belongs to user %lu, who may change it: neither root nor the server's own user (chown)",
+            (unsigned long)file->st_uid);
 }
 
 static void check_signature(struct generation *g, const void *file, size_t size)
@@ -46,33 +40,50 @@ static void check_signature(struct generation *g, const void *file, size_t size)
     char why[256];
     bool asked = module_cfg->trusted_keys.n > 0 || sl_is(module_cfg->signature_policy, "refuse");
     if (!asked || sl_is(module_cfg->signature_policy, "off")) return;
-    if (signature_good(g->module->path, file, size, why, sizeof why)) return;
-    add(g, "signature", sl_is(module_cfg->signature_policy, "refuse") ? FINDING_REFUSE : FINDING_ALLOW, why);
+    if (!signature_good(g->module->path, file, size, why, sizeof why)) add(g, "signature", "%s", why);
 }
 
-bool findings_judge(struct generation *g, const void *file, size_t size, char *why, size_t why_size)
+/* Its configuration says that it is to run in the server itself. */
+static bool stays_here(const struct generation *g)
 {
-    struct elf_finding found[ELF_FINDINGS];
-    size_t n = elf_check(file, size, found);
+    const struct plugin_config *said = g->module->configured;
+    return said && said->isolation && strcmp(said->isolation, "none") == 0;
+}
+
+static bool verdict(struct generation *g, char *why, size_t why_size)
+{
     const struct finding *against = NULL;
-    g->findings = arena_alloc(g->arena, (n + 1) * sizeof *g->findings);
-    g->n_findings = 0;
-    for (size_t i = 0; i < n; i++)
-        add(g, found[i].class, policy_of(found[i].class), found[i].text);
-    check_signature(g, file, size);
     for (size_t i = 0; i < g->n_findings; i++) {
         const struct finding *f = &g->findings[i];
+        if (f->policy == FINDING_ISOLATE && !stays_here(g)) g->isolated = true;
         if (f->policy == FINDING_PIN) g->keep = true;
-        if (f->policy >= FINDING_ISOLATE && !against) against = f;
+        bool bars = f->policy == FINDING_REFUSE || (f->policy == FINDING_ISOLATE && !g->isolated);
+        if (bars && (!against || f->policy > against->policy)) against = f;
         log_warn("plugin file", LOG_C("plugin", g->module->name), LOG_C("path", g->module->path),
-                 LOG_C("class", f->class), LOG_C("policy", policy_names[f->policy]), LOG_C("finding", f->text));
+                 LOG_C("class", f->class), LOG_C("policy", finding_policy_name(f->policy)), LOG_C("finding", f->text));
     }
+    if (g->isolated) g->keep = false; /* a process takes everything along when it ends */
     if (!against) return true;
     if (against->policy == FINDING_ISOLATE)
         snprintf(why, why_size,
-                 "%.150s: %.220s; it may run only in a process of its own (modules.findings: %s=allow lets it in)",
-                 g->module->path, against->text, against->class);
+                 "%.150s: %.200s; it may run only in a process of its own (plugins.%s.isolation: process), or "
+                 "modules.findings: %s=allow lets it in",
+                 g->module->path, against->text, g->module->name, against->class);
     else
         snprintf(why, why_size, "%.200s: %.280s", g->module->path, against->text);
     return false;
+}
+
+bool findings_judge(struct generation *g, const void *file, size_t size, const struct stat *st, char *why,
+                    size_t why_size)
+{
+    struct elf_finding found[ELF_FINDINGS];
+    size_t n = elf_check(file, size, found);
+    g->findings = arena_alloc(g->arena, FINDINGS_MAX * sizeof *g->findings);
+    g->n_findings = 0;
+    for (size_t i = 0; i < n; i++)
+        add(g, found[i].class, "%s", found[i].text);
+    check_writers(g, st);
+    check_signature(g, file, size);
+    return verdict(g, why, why_size);
 }

@@ -1,6 +1,6 @@
 /* invoke.c - runs an entry's handler as a call: pinned, counted, repeated where the store says so, committed or rolled
  * back. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/log.h"
 #include "loop/fiber.h"
 #include "loop/watchdog.h"
@@ -65,9 +65,10 @@ static void on_pool(void *arg)
     p->result = p->run(p->self, &p->c->pub);
 }
 
-static sl_err run_handler(call *c, struct entry *e)
+sl_err entry_run(call *c, struct entry *e)
 {
     struct generation *g = e->generation;
+    if (g->cell) return cell_run(c, g, CELL_STEP_ENTRY, e);
     if (!(e->spec.flags & SL_POOL)) return checked_code(c, e->spec.run(g->self, &c->pub));
     struct pool_job job = { .run = e->spec.run, .self = g->self, .c = c };
     sl_err failed = pool_run(c, on_pool, &job);
@@ -77,7 +78,7 @@ static sl_err run_handler(call *c, struct entry *e)
 /* One run to its end: handler, what the caller joins to the transaction, commit. */
 static sl_err run_once(call *c, struct entry *e, sl_err (*before_commit)(call *c))
 {
-    sl_err result = run_handler(c, e);
+    sl_err result = entry_run(c, e);
     if (result == SL_OK && before_commit) result = before_commit(c);
     if (result == SL_OK) result = store_commit(c);
     return result;

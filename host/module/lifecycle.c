@@ -1,12 +1,12 @@
 /* lifecycle.c - starting, stopping and asking the health of modules. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store.h"
 #include <limits.h>
 #include <unistd.h>
 
-enum { START_MS = 60000, STOP_MS = 10000, HEALTH_MS = 2000, CANCEL_MS = 2000, PATIENCE_MS = 20 };
+enum { START_MS = 60000, STOP_MS = 10000, HEALTH_MS = 2000, CANCEL_MS = 3000, PATIENCE_MS = 20 };
 
 /* ---- migrations ---- */
 static bool exists(char out[PATH_MAX], const char *dir, size_t n, const char *below, const char *name)
@@ -48,10 +48,11 @@ sl_err module_migrate(call *c, const char *name, const char *plugin_path, char *
 }
 
 /* ---- start ---- */
-static bool open_staged(struct module *m, char *why, size_t why_size)
+static bool open_staged(call *c, struct module *m, char *why, size_t why_size)
 {
     struct generation *g = m->staged;
-    bool opened = m->linked ? generation_linked(g, m->linked, why, why_size) : generation_open(g, why, why_size);
+    if (!m->linked && seen_clash(m, g->seen, why, why_size)) return false;
+    bool opened = m->linked ? generation_linked(g, m->linked, why, why_size) : generation_load(c, g, why, why_size);
     if (!opened || descriptor_clash(g, why, why_size)) return false;
     tables_grant(g);
     return true;
@@ -68,16 +69,15 @@ static void retire_staged(struct module *m)
         m->config = NULL;
         return;
     }
-    if (g->created && g->life.destroy) g->life.destroy(g->self);
-    g->created = false;
+    generation_destroy(g);
     generation_unload(g);
 }
 
 /* What cannot be started because of its configuration or of another module is read all the same, for its tables. */
-static void read_only(struct module *m)
+static void read_only(call *c, struct module *m)
 {
     char why[MODULE_WHY];
-    if (m->seen && m->staged && !m->staged->handle) generation_open(m->staged, why, sizeof why);
+    if (m->seen && m->staged && !m->staged->handle && !m->staged->cell) generation_load(c, m->staged, why, sizeof why);
     retire_staged(m);
 }
 
@@ -98,7 +98,7 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     int64_t began = clock_monotonic();
     m->status = MODULE_STARTING;
     m->error[0] = 0;
-    sl_err e = open_staged(m, why, sizeof why) ? SL_OK : SL_EINVAL;
+    sl_err e = open_staged(c, m, why, sizeof why) ? SL_OK : SL_EINVAL;
     if (!e) e = module_migrate(c, m->name, m->path, why, sizeof why);
     if (!e && !migrate_only) e = run_start(c, m, why, sizeof why);
     if (e || migrate_only) {
@@ -179,7 +179,7 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
         if (!m->broken && (migrate_only || needs_started(m)))
             e = module_start(c, m, migrate_only);
         else
-            read_only(m);
+            read_only(c, m);
         if (!e) continue;
         if ((m->required || migrate_only) && !worst) {
             snprintf(why, why_size, "module %s%s: %s", m->name, m->required ? ", which is required" : "", m->error);
@@ -223,7 +223,7 @@ void module_stop(call *c, struct module *m, uint32_t drain_ms)
     m->current = NULL;
     m->config = NULL;
     if (!g->calls) {
-        if (g->created && g->life.destroy) g->life.destroy(g->self);
+        generation_destroy(g);
         generation_free(g);
     }
     m->status = MODULE_STOPPED;
@@ -254,6 +254,7 @@ sl_err module_health(call *c, struct module *m, char *why, size_t why_size)
         snprintf(why, why_size, "%s%s%s", module_status_name(m->status), m->error[0] ? ": " : "", m->error);
         return SL_EUNAVAIL;
     }
+    if (!cell_ready(m->current, why, why_size)) return SL_EUNAVAIL;
     uint32_t left = call_left(c);
     return generation_step(c, m->current, STEP_HEALTH, left < HEALTH_MS ? left : HEALTH_MS, why, why_size);
 }

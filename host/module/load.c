@@ -1,5 +1,5 @@
 /* load.c - one generation of a plugin: file read once, private copy, dlopen, and the way back. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/log.h"
 #include "observe/metrics.h"
 #include <dlfcn.h>
@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <link.h>
 #include <sodium.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -53,31 +52,30 @@ struct generation *generation_new(struct module *m)
     g->module = m;
     g->number = ++m->last_number;
     g->draining = true; /* until it is published */
+    g->isolated = m->isolated;
+    g->file = -1;
     return g;
 }
 
 /* The whole file by one descriptor, so that what was checked is what runs. */
-static unsigned char *read_file(const char *path, size_t *size, char *why, size_t why_size)
+static unsigned char *read_file(const char *path, struct stat *st, size_t *size, char *why, size_t why_size)
 {
-    struct stat st;
     unsigned char *bytes = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0)
+    if (fd < 0 || fstat(fd, st) != 0)
         snprintf(why, why_size, "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
+    else if (!S_ISREG(st->st_mode))
         snprintf(why, why_size, "%s: is not a regular file", path);
-    else if (st.st_size > PLUGIN_FILE_MAX)
+    else if (st->st_size > PLUGIN_FILE_MAX)
         snprintf(why, why_size, "%s: is over %d MiB", path, PLUGIN_FILE_MAX >> 20);
-    else if ((st.st_mode & S_IWOTH) != 0)
-        snprintf(why, why_size, "%s: everybody may write to it (chmod o-w)", path);
-    else if ((bytes = malloc((size_t)st.st_size + 1)) != NULL) {
-        for (*size = 0; *size < (size_t)st.st_size;) {
-            ssize_t n = read(fd, bytes + *size, (size_t)st.st_size - *size);
+    else if ((bytes = malloc((size_t)st->st_size + 1)) != NULL) {
+        for (*size = 0; *size < (size_t)st->st_size;) {
+            ssize_t n = read(fd, bytes + *size, (size_t)st->st_size - *size);
             if (n < 0 && errno == EINTR) continue;
             if (n <= 0) break;
             *size += (size_t)n;
         }
-        if (*size < (size_t)st.st_size) {
+        if (*size < (size_t)st->st_size) {
             snprintf(why, why_size, "%s: could not be read to its end", path);
             free(bytes);
             bytes = NULL;
@@ -105,6 +103,17 @@ static bool write_copy(const char *path, const unsigned char *bytes, size_t size
     return good;
 }
 
+/* A child process has another user and gets the file as a descriptor, at each start again: it needs no name. */
+static bool hold_copy(struct generation *g, char *why, size_t why_size)
+{
+    if (!g->isolated) return true;
+    g->file = open(g->path, O_RDONLY | O_CLOEXEC);
+    bool good = g->file >= 0 && fchmod(g->file, 0555) == 0;
+    if (!good) snprintf(why, why_size, "private copy %s: %s", g->path, strerror(errno));
+    unlink(g->path);
+    return good;
+}
+
 static void fingerprint(struct generation *g, const unsigned char *bytes, size_t size)
 {
     unsigned char hash[crypto_hash_sha256_BYTES];
@@ -116,12 +125,14 @@ static void fingerprint(struct generation *g, const unsigned char *bytes, size_t
 bool generation_copy(struct generation *g, char *why, size_t why_size)
 {
     size_t size = 0;
-    unsigned char *bytes = read_file(g->module->path, &size, why, why_size);
+    struct stat st;
+    unsigned char *bytes = read_file(g->module->path, &st, &size, why, why_size);
     if (bytes) fingerprint(g, bytes, size);
-    bool good = bytes && findings_judge(g, bytes, size, why, why_size) && private_directory(why, why_size);
+    bool good = bytes && findings_judge(g, bytes, size, &st, why, why_size) && private_directory(why, why_size);
     if (good) {
         sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
         if ((good = write_copy(path.p, bytes, size, why, why_size))) g->path = (char *)(uintptr_t)path.p;
+        good = good && hold_copy(g, why, why_size);
     }
     free(bytes);
     return good;
@@ -147,9 +158,15 @@ bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size
     return descriptor_read(g, p, why, why_size) && take_metrics(g, why, why_size);
 }
 
+void generation_destroy(struct generation *g)
+{
+    if (!g->cell && g->created && g->life.destroy) g->life.destroy(g->self);
+    g->created = false;
+}
+
 static void remove_copy(struct generation *g)
 {
-    if (g->path) unlink(g->path);
+    if (g->path && g->file < 0) unlink(g->path);
 }
 
 bool generation_open(struct generation *g, char *why, size_t why_size)
@@ -172,6 +189,11 @@ bool generation_open(struct generation *g, char *why, size_t why_size)
     return false;
 }
 
+bool generation_load(call *c, struct generation *g, char *why, size_t why_size)
+{
+    return g->isolated ? cell_open(c, g, why, why_size) == SL_OK : generation_open(g, why, why_size);
+}
+
 struct search {
     const char *path;
     bool found;
@@ -189,7 +211,7 @@ static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
     return 1;
 }
 
-bool generation_can_unload(const struct generation *g) { return g->handle && !SANITIZED && !g->keep; }
+bool generation_can_unload(const struct generation *g) { return g->cell || (g->handle && !SANITIZED && !g->keep); }
 
 uint64_t generation_size(const struct generation *g)
 {
@@ -212,6 +234,7 @@ bool generation_mapped(const struct generation *g)
 
 void generation_unload(struct generation *g)
 {
+    cell_close(g);
     if (generation_can_unload(g)) {
         dlclose(g->handle);
         struct search s = { .path = g->path };
@@ -235,6 +258,7 @@ void generation_free(struct generation *g)
     json_decref(g->config);
     json_decref(g->seen);
     generation_unload(g);
+    if (g->file >= 0) close(g->file);
     arena_free(g->arena);
     free(g);
 }

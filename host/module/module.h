@@ -32,10 +32,8 @@ enum generation_state {
 const char *generation_state_name(enum generation_state s);
 
 /* What a look at the file found; text with its remedy. */
-enum finding_policy { FINDING_ALLOW, FINDING_PIN, FINDING_ISOLATE, FINDING_REFUSE };
-const char *finding_policy_name(enum finding_policy p);
 struct finding {
-    const char *class; /* "threads": what modules.findings sets the policy of; "file" is always refused */
+    const char *class; /* as in config/findings.c */
     enum finding_policy policy;
     char text[320];
 };
@@ -65,7 +63,8 @@ struct generation { /* one loaded copy of a plugin; freed when the last call tha
     size_t n_entries;
     void **metrics; /* struct metric * by index */
     size_t n_metrics;
-    bool draining; /* the door is shut: module_invoke answers SL_EUNAVAIL */
+    struct cell *cell; /* its child process; NULL = it runs here */
+    bool draining;     /* the door is shut: module_invoke answers SL_EUNAVAIL */
     /* ---- private to module/ ---- */
     sl_plugin spec; /* the descriptor, strings and tables replaced by copies */
     sl_lifecycle life;
@@ -73,6 +72,8 @@ struct generation { /* one loaded copy of a plugin; freed when the last call tha
     size_t n_grants;
     json_t *config, *config_schema; /* effective configuration that this copy was created with */
     bool created, started;
+    bool isolated; /* to run in a child process; its file is `file`, an open descriptor, else -1 */
+    int file;
     enum generation_state state;
     struct generation *older; /* in its module's list */
     int64_t loaded_at;
@@ -112,7 +113,7 @@ struct module {
     json_t *config;            /* effective, checked */
     enum module_status status;
     char error[512]; /* why it failed or waits */
-    bool required, enabled, first_party;
+    bool required, enabled, first_party, isolated;
     struct generation *current;
     int64_t started_at, stopped_at, start_us, stop_us; /* times and how long they took */
     uint32_t restarts;
@@ -142,7 +143,7 @@ struct module {
     const struct plugin_file *file; /* what the change under way found for it */
 };
 
-/* What the floors above do for modules; main.c fills it. All are required but `rebuilt`. */
+/* What the floors above do for modules; main.c fills it. All are required but the tags and `rebuilt`. */
 struct module_hooks {
     bool (*route_check)(const char *name, char *why, size_t why_size);
     bool (*route_clash)(const char *a, const char *b);
@@ -154,6 +155,9 @@ struct module_hooks {
     void (*problem_write)(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id,
                           sl_str errors);
     int (*problem_status)(sl_err e, const char **code, const char **title);
+    /* The ETag that reply_row gives these rows, and giving it to an answer that was rendered elsewhere. */
+    sl_str (*row_tag)(call *c, const sl_rows *rows);
+    void (*reply_tag)(call *c, sl_str tag);
     void (*rebuilt)(void); /* the set of started modules changed */
 };
 /* Once, before anything else here. cfg, hooks, keys and env must outlive modules_close; keys may be NULL (no
@@ -164,8 +168,9 @@ void module_builtin(const sl_plugin *plugin); /* a module linked into the host; 
  * in a short-lived child). Blocks; call it before the loop serves. Sentences about what cannot start go to errors, one
  * a line; returns their number. What is not `required` is left out of the start but stays visible as failed. */
 size_t modules_discover(buf *errors);
-/* What the loader would say about one file, a line each; false: it would not be loaded. Instead of modules_discover. */
-bool plugin_check(const char *path, buf *out);
+/* What the loader would say about one file, as text or JSON; false: it would not be loaded. Instead of
+ * modules_discover. With a configuration file also against the plugins that are installed by it. */
+bool plugin_check(const char *path, bool as_json, buf *out);
 void modules_print_config(buf *out); /* effective configurations as YAML, secrets hidden; after modules_discover */
 /* [S] Load, migrate, create and start all in order and publish them. SL_OK, or `why`: a required module did not start.
  * With migrate_only only the migrations run. */
@@ -196,6 +201,18 @@ sl_err module_invoke(call *c, struct entry *e, sl_err (*before_commit)(call *c))
 sl_err module_invoke_job(call *c, void *entry, sl_err (*before_commit)(call *c)); /* the same, as jobs_start wants it */
 /* As `ask`: a new call with its own transaction on behalf of `caller`. [S] */
 sl_err module_ask(call *c, sl_str entry, sl_str json, uint32_t timeout_ms, const char *caller, const sl_msg **out);
+/* How a module's child process is; false: it runs in this process, or has none now. */
+struct module_process {
+    int pid; /* 0 = none at the moment */
+    uint32_t starts, crashes;
+    bool quarantined;
+    uint64_t resident;  /* bytes */
+    int64_t crashed_at; /* microseconds since 1970; 0 = never */
+    char last_crash[160];
+};
+bool module_process(const struct module *m, struct module_process *out);
+bool module_isolated(const struct module *m);          /* does it run in a child process, or would it? */
+int cell_child_main(const struct module_hooks *hooks); /* the whole life of such a child; its exit code */
 sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* [S] SL_OK = ready */
 
 /* ---- changes while the server runs: reload.c, reconfigure.c ---- */

@@ -2,6 +2,7 @@
 #ifndef MODULE_PRIVATE_H
 #define MODULE_PRIVATE_H
 #include "module/module.h"
+#include <sys/stat.h>
 
 extern const struct config *module_cfg;
 extern const struct module_hooks *module_hooks;
@@ -22,17 +23,17 @@ bool generation_granted(const struct generation *g, const char *verb, sl_str wha
 
 /* ---- elf.c: reads the file before anything of it runs ---- */
 struct elf_finding {
-    bool fatal;
-    const char *class; /* as in findings.c; "file" when it is fatal */
-    char text[256];
+    const char *class; /* as in config/findings.c; "file": it cannot be loaded at all */
+    char text[288];
 };
-enum { ELF_FINDINGS = 24 };
+enum { ELF_FINDINGS = 16 }; /* at most one a class */
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
 
 /* ---- findings.c: what to do about what the file shows ---- */
 /* Fill g->findings from the file and its signature by the policies of module_cfg; g->keep when one of them pins it.
  * False: one of them refuses it, why says which. Any thread. */
-bool findings_judge(struct generation *g, const void *file, size_t size, char *why, size_t why_size);
+bool findings_judge(struct generation *g, const void *file, size_t size, const struct stat *st, char *why,
+                    size_t why_size);
 
 /* ---- signature.c ---- */
 /* Is `file` signed by one of the trusted keys in path.sig? False: a sentence with the remedy. */
@@ -43,15 +44,23 @@ bool signature_good(const char *path, const void *file, size_t size, char *why, 
  * afterwards but code. False: why. g->module is not looked at. */
 bool descriptor_read(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
 void descriptor_free(struct generation *g); /* schemas; the arena stays */
-/* Does another started or staged module already offer one of g's routes, jobs or questions? */
+/* Does another started module already offer one of g's routes, jobs or questions? seen_clash: the same before anything
+ * of the plugin runs here, by what the probe saw. */
 bool descriptor_clash(const struct generation *g, char *why, size_t why_size);
+bool seen_clash(const struct module *m, const json_t *seen, char *why, size_t why_size);
+bool names_clash(uint64_t kind, const char *name, uint64_t other_kind, const char *other);
+const char *entry_kind(uint64_t kind); /* "route" */
 
 /* ---- load.c: one copy of a plugin ---- */
 struct generation *generation_new(struct module *m);
 bool generation_copy(struct generation *g, char *why, size_t why_size); /* read once, check the ELF, private copy */
 bool generation_open(struct generation *g, char *why, size_t why_size); /* dlopen in this process, read, take metrics */
+/* [S] Open it where it is to run: here, or in a child process of its own. */
+bool generation_load(call *c, struct generation *g, char *why, size_t why_size);
+void generation_destroy(struct generation *g); /* before the unload; a child process does it when it is closed */
 bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size_t why_size);
-/* Let go of the code and keep what the tables say, so that routes of a module that does not run can say so. */
+/* [S] with a child process. Let go of the code and keep what the tables say, so that routes of a module that does not
+ * run can say so. */
 void generation_unload(struct generation *g);
 /* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
 bool generation_mapped(const struct generation *g);
@@ -80,6 +89,7 @@ struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors
 struct module *module_describe(const struct plugin_file *f, const struct config *cfg); /* not listed yet */
 void module_configure(struct module *m, const struct config *cfg); /* what cfg says of it, but whether it runs */
 bool module_wanted(const struct module *m, const struct config *cfg);
+bool module_to_isolate(const struct module *m, const struct config *cfg);
 void module_about(struct module *m, const json_t *seen); /* what its plugin says about itself: version, needs ... */
 const struct plugin_config *module_configured(const struct config *cfg, const char *name); /* NULL: not named there */
 /* Effective and checked; what is wrong goes to findings, one a line. Owned; may be NULL when there are findings. */
@@ -116,6 +126,12 @@ void metrics_apply_pooled(struct counted *k); /* on the loop thread */
 call *call_mine(sl_call *c);                  /* c when it is the call that runs here, else NULL */
 sl_err may_wait(sl_call *c, const char *what, bool in_transaction);
 void plugin_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n);
+/* How a child process differs: its transactions are the host's, and its plugin's log lines go there. */
+extern bool (*module_in_transaction)(const call *c);
+extern void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair *fields,
+                             size_t n); /* NULL = the log */
+/* As sl.metrics, for a call that need not be the one that runs now. */
+void metrics_change(call *c, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set);
 extern const sl_core table_core;
 extern const sl_store table_store;
 extern const sl_bus table_bus;
@@ -146,9 +162,15 @@ sl_err checked_code(call *c, sl_err e); /* a handler's return value made one of 
  * findings holds a JSON array of {"pointer", "detail"}. */
 json_t *entry_input(const struct entry *e, sl_str json, buf *findings);
 
+/* Only the handler: here, or in the generation's child process. [S] */
+sl_err entry_run(call *c, struct entry *e);
+
 /* ---- steps.c: one lifecycle function as a call of its own ---- */
 enum step { STEP_CREATE, STEP_START, STEP_STOP, STEP_HEALTH, STEP_SAVE, STEP_LOAD };
 /* [S] Runs it within ms; SL_OK also when the plugin has none. Otherwise `why` is a sentence. */
+sl_handler *step_handler(const struct generation *g,
+                         enum step step);                       /* NULL: it has none (create is of another type) */
+sl_err step_run(call *c, struct generation *g, enum step step); /* only the function, as entry_run [S] */
 sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size);
 
 /* [S] save in `from`, load in `to`: both within ms each. */

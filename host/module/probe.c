@@ -1,6 +1,6 @@
 /* probe.c - opens each plugin in a short-lived child first: a crashing constructor or a missing symbol ends there, not
  * here. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/clock.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,6 +22,7 @@ struct child {
     pid_t pid;
     int fd;
     int64_t until;
+    bool described; /* a whole frame of a child process is there */
     buf out;
 };
 
@@ -43,6 +44,16 @@ static void describe(buf *out, const struct generation *g)
         json_field_str(out, "id", sl_cstr(d->needs[i].id));
         json_field_int(out, "min", d->needs[i].min);
         json_field_bool(out, "optional", d->needs[i].optional != 0);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+    json_add_name(out, "entries");
+    buf_add_char(out, '[');
+    for (size_t i = 0; i < g->n_entries; i++) {
+        if (i) buf_add_char(out, ',');
+        buf_add_char(out, '{');
+        json_field_int(out, "kind", (int64_t)g->entries[i].spec.kind);
+        json_field_str(out, "name", sl_cstr(g->entries[i].spec.name));
         buf_add_char(out, '}');
     }
     buf_add_cstr(out, "]}");
@@ -132,11 +143,56 @@ static _Noreturn void child_main(struct generation *g, int fd, bool afresh)
 }
 
 /* ---- in the server ---- */
+/* A plugin that is to run in a child process is probed by such a process: its code meets the same walls. */
+static bool cell_child_start(struct child *c, struct probe *p)
+{
+    buf order;
+    int e = cell_spawn(p->g, &c->pid, &c->fd);
+    if (e) {
+        snprintf(p->why, sizeof p->why, "cannot be probed: %s", strerror(e));
+        c->pid = 0;
+        return false;
+    }
+    buf_init(&order, PROBE_MAX);
+    cell_write_init(&order, p->g);
+    if (write(c->fd, order.p, order.n) != (ssize_t)order.n)
+        kill(c->pid, SIGKILL); /* it has read nothing yet: it fits */
+    buf_free(&order);
+    buf_init(&c->out, CELL_READY_MAX);
+    return true;
+}
+
+static void cell_child_result(struct child *c)
+{
+    struct probe *p = c->probe;
+    struct generation g = { .arena = arena_new(0), .module = p->g->module };
+    const sl_plugin *d;
+    struct frame f;
+    size_t n = frame_read(&f, buf_str(&c->out));
+    sl_str not = { NULL, 0 };
+    buf text;
+    buf_init(&text, PROBE_MAX);
+    snprintf(p->why, sizeof p->why, "its description cannot be read");
+    if (n == 0 || n == SIZE_MAX || f.op != FRAME_READY)
+        ;
+    else if (sl_given(not = get_str(&f)))
+        snprintf(p->why, sizeof p->why, "%.*s", (int)(not .n < MODULE_WHY - 1 ? not .n : MODULE_WHY - 1), not .p);
+    else if ((d = descriptor_take(&f, g.arena)) && descriptor_read(&g, d, p->why, sizeof p->why)) {
+        char why[256];
+        describe(&text, &g);
+        p->seen = json_read(buf_str(&text), why, sizeof why);
+    }
+    buf_free(&text);
+    descriptor_free(&g);
+    arena_free(g.arena);
+}
+
 static bool child_start(struct child *c, struct probe *p)
 {
     int ends[2];
     sigset_t all, before;
     *c = (struct child){ .probe = p, .fd = -1, .until = clock_monotonic() + (int64_t)PROBE_MS * 1000000 };
+    if (p->g->isolated) return cell_child_start(c, p);
     if (pipe2(ends, O_CLOEXEC) != 0) {
         snprintf(p->why, sizeof p->why, "cannot be probed: pipe: %s", strerror(errno));
         return false;
@@ -163,6 +219,10 @@ static void child_result(struct child *c, int status, bool late)
 {
     struct probe *p = c->probe;
     char why[256] = "";
+    if (p->g->isolated && c->described) {
+        cell_child_result(c);
+        return;
+    }
     if (late)
         snprintf(p->why, sizeof p->why, "did not load within %d s", PROBE_MS / 1000);
     else if (WIFSIGNALED(status))
@@ -183,7 +243,7 @@ static void child_end(struct child *c, bool late)
 {
     int status = 0;
     pid_t ended = 0;
-    for (int ms = 0; !late && ms < 1000 && (ended = waitpid(c->pid, &status, WNOHANG)) == 0; ms++)
+    for (int ms = 0; !late && !c->described && ms < 1000 && (ended = waitpid(c->pid, &status, WNOHANG)) == 0; ms++)
         usleep(1000);
     if (ended <= 0) {
         kill(c->pid, SIGKILL);
@@ -203,6 +263,11 @@ static bool child_read(struct child *c)
     char waste[4096];
     ssize_t n = read(c->fd, room ? room : waste, 4096);
     if (n > 0 && room) c->out.n += (size_t)n;
+    if (c->probe->g->isolated) {
+        struct frame f;
+        c->described = frame_read(&f, buf_str(&c->out)) != 0;
+        if (c->described) return true;
+    }
     return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
 }
 

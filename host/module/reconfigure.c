@@ -74,6 +74,8 @@ static bool must_be_replaced(const struct module_plan *p, struct module *m, char
     const char *key = other_key(p->now, p->next, m->name, false);
     if (key)
         snprintf(reason, size, "plugins.%s.%s differs", m->name, key);
+    else if (module_to_isolate(m, p->now) != module_to_isolate(m, p->next))
+        snprintf(reason, size, "modules.isolation differs");
     else if (m->file && strcmp(m->file->path, m->path) != 0)
         snprintf(reason, size, "its file is now %.300s", m->file->path);
     else
@@ -150,12 +152,14 @@ static void check_step(call *c, struct module_plan *p, struct module_step *s, bu
     struct module *m = s->module;
     struct module_change change = { 0 };
     char *path = m->path, why[MODULE_WHY] = "";
+    module_configure(m, p->next);
     if (m->file) m->path = (char *)(uintptr_t)m->file->path;
     if (m->file || m->current)
         s->checked = stage(c, m, p->next, false, &change, why, sizeof why);
     else
         no_file(p, m->name, why, sizeof why);
     m->path = path;
+    module_configure(m, p->now);
     if (s->checked) return;
     snprintf(s->outcome, sizeof s->outcome, "%s", why);
     if (s->must)

@@ -82,7 +82,7 @@ static bool check_name(const struct module *m, const json_t *seen, char *why, si
 static sl_err stage_start(call *c, struct generation *g, char *why, size_t why_size)
 {
     struct module *m = g->module;
-    if (!generation_open(g, why, why_size) || descriptor_clash(g, why, why_size)) return SL_EINVAL;
+    if (!generation_load(c, g, why, why_size) || descriptor_clash(g, why, why_size)) return SL_EINVAL;
     tables_grant(g);
     sl_err e = module_migrate(c, m->name, m->path, why, why_size);
     if (!e) e = generation_step(c, g, STEP_CREATE, CREATE_MS, why, why_size);
@@ -111,7 +111,7 @@ struct generation *stage(call *c, struct module *m, const struct config *cfg, bo
     int64_t began = clock_monotonic();
     bool good = copy_and_probe(c, g, why, why_size) && check_name(m, g->seen, why, why_size) &&
                 check_needs(m, g->seen, why, why_size) && grants_allowed(cfg, m->name, g->seen, why, why_size) &&
-                check_config(g, cfg, g->seen, why, why_size);
+                check_config(g, cfg, g->seen, why, why_size) && !seen_clash(m, g->seen, why, why_size);
     int64_t checked = clock_monotonic();
     change->check_us = (checked - began) / 1000;
     if (good && start) good = stage_start(c, g, why, why_size) == SL_OK;

@@ -1,9 +1,13 @@
 /* steps.c - runs one lifecycle function of a plugin as a call on a fiber of its own, within a time. */
-#include "module/private.h"
+#include "module/cell.h"
 #include "base/log.h"
 #include "store/store.h"
 
-enum { GRACE_MS = 1000, STATE_MAX = 64 << 20 };
+enum {
+    GRACE_MS = 1000,
+    STATE_MAX = 64 << 20,
+    CELL_GRACE_MS = 4000
+}; /* a child process is killed first, if it must be */
 
 /* Shared by who waits for the step and the step itself: whoever lets go last frees it. */
 struct running {
@@ -21,7 +25,7 @@ struct running {
 
 static const char *const step_names[] = { "create", "start", "stop", "health", "save", "load" };
 
-static sl_handler *handler_of(const struct generation *g, enum step step)
+sl_handler *step_handler(const struct generation *g, enum step step)
 {
     switch (step) {
     case STEP_START:
@@ -48,6 +52,8 @@ static void explain(struct running *r, call *c)
         snprintf(r->why, sizeof r->why, "%.*s", STR_ARG(k->code));
     else if (r->result == SL_ETIME)
         snprintf(r->why, sizeof r->why, "%s did not end in time", step_names[r->step]);
+    else if (r->result == SL_EUNAVAIL && r->g->cell)
+        snprintf(r->why, sizeof r->why, "%s: its process is not there (%s)", step_names[r->step], cell_last(r->g));
     else if (*store_error(c))
         snprintf(r->why, sizeof r->why, "%s: %s", step_names[r->step], store_error(c));
     else
@@ -61,15 +67,18 @@ static void running_free(struct running *r)
     free(r);
 }
 
+sl_err step_run(call *c, struct generation *g, enum step step)
+{
+    if (g->cell) return cell_run(c, g, step, NULL);
+    if (step == STEP_CREATE) return checked_code(c, g->life.create(&c->pub, &g->self));
+    return checked_code(c, step_handler(g, step)(g->self, &c->pub));
+}
+
 static void step_body(call *c)
 {
     struct running *r = (struct running *)((char *)c->context - offsetof(struct running, capture));
     struct generation *g = r->g;
-    sl_handler *run = handler_of(g, r->step);
-    if (r->step == STEP_CREATE)
-        r->result = checked_code(c, g->life.create(&c->pub, &g->self));
-    else
-        r->result = checked_code(c, run(g->self, &c->pub));
+    r->result = step_run(c, g, r->step);
     if (r->result == SL_OK) r->result = store_commit(c);
     if (r->result != SL_OK) {
         explain(r, c);
@@ -101,7 +110,7 @@ static void give_up(void *op) { ((struct running *)op)->waiter = NULL; }
 static sl_err run_step(call *c, struct generation *g, enum step step, uint32_t ms, buf *state, uint32_t version,
                        char *why, size_t why_size)
 {
-    if (step == STEP_CREATE ? !g->life.create : !handler_of(g, step)) return SL_OK;
+    if (step == STEP_CREATE ? !g->life.create : !step_handler(g, step)) return SL_OK;
     struct running *r = calloc(1, sizeof *r);
     if (!r) abort();
     buf_init(&r->state, STATE_MAX);
@@ -124,8 +133,8 @@ static sl_err run_step(call *c, struct generation *g, enum step step, uint32_t m
         snprintf(why, why_size, "%s: too many calls at once", step_names[step]);
         return SL_EBUSY;
     }
-    uint32_t left = call_left(c);
-    if (ms + GRACE_MS < left) call_deadline(c, ms + GRACE_MS); /* a step that ignores its deadline does not hold us */
+    uint32_t left = call_left(c), limit = ms + (g->cell ? CELL_GRACE_MS : GRACE_MS);
+    if (limit < left) call_deadline(c, limit); /* a step that ignores its deadline does not hold us */
     sl_err result = call_wait(c, give_up, r);
     call_deadline(c, left == UINT32_MAX ? 0 : left);
     if (result) {

@@ -21,6 +21,8 @@ enum {
 };
 
 _Thread_local call *pool_call;
+bool (*module_in_transaction)(const call *c) = store_pending;
+void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair *fields, size_t n);
 
 call *call_mine(sl_call *c) { return c && (pool_call == (call *)c || call_current() == (call *)c) ? (call *)c : NULL; }
 
@@ -60,6 +62,13 @@ void plugin_log(call *c, uint32_t level, sl_str text, const sl_pair *fields, siz
     size_t used = 0, length = text.n < LOG_TEXT_MAX ? text.n : LOG_TEXT_MAX;
     if (level < SL_DEBUG || level > SL_ERROR) level = SL_INFO;
     if (!log_on((int)level) || (g && !log_allowed(g->module))) return;
+    if (plugin_log_to) {
+        plugin_log_to(c, level, sl_lit(text.p, length), fields,
+                      fields && n < LOG_FIELDS_MAX ? n
+                      : fields                     ? LOG_FIELDS_MAX
+                                                   : 0);
+        return;
+    }
     if (length) memcpy(room, text.p, length);
     room[length] = 0;
     all[used++] = LOG_C("plugin", c->module);
@@ -94,7 +103,7 @@ sl_err may_wait(sl_call *pub, const char *what, bool in_transaction)
         return SL_ESTATE;
     }
     if (pool_call) return misuse(c, what, "a handler on the thread pool may not wait");
-    if (!in_transaction && store_pending(c))
+    if (!in_transaction && module_in_transaction(c))
         return misuse(c, what, "only the store may be waited for while a transaction is open");
     return SL_OK;
 }

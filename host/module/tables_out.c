@@ -70,9 +70,8 @@ static void apply(struct generation *g, uint32_t index, double v, const sl_str *
         metric_add(g->metrics[index], v, labels, n);
 }
 
-static void change(sl_call *pub, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set)
+void metrics_change(call *c, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set)
 {
-    call *c = call_mine(pub);
     struct generation *g = c ? c->generation : NULL;
     sl_str safe[LABELS_MAX];
     if (!g) return;
@@ -120,12 +119,12 @@ void metrics_apply_pooled(struct counted *k)
 
 static void metrics_table_add(sl_call *c, uint32_t index, double v, const sl_str *labels, uint32_t n)
 {
-    change(c, index, v, labels, n, false);
+    metrics_change(call_mine(c), index, v, labels, n, false);
 }
 
 static void metrics_table_set(sl_call *c, uint32_t index, double v, const sl_str *labels, uint32_t n)
 {
-    change(c, index, v, labels, n, true);
+    metrics_change(call_mine(c), index, v, labels, n, true);
 }
 
 const sl_metrics table_metrics = {

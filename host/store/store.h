@@ -7,11 +7,12 @@
 /* SQL is one dialect for all engines: $1.. parameters, types text, bigint, double precision, {{blob}}; times are bigint
  * microseconds, money bigint 10^-8, booleans bigint 0/1, JSON text. Placeholders that differ by engine, in statements
  * and migrations: {{blob}} (bytea/blob), {{serial}} (increasing bigint primary key), {{now}} (the store's clock in
- * microseconds),
- * {{skip_locked}} ("for update skip locked"/"").
- * Alike on both: names in "double quotes" are never strings, LIKE heeds case, text is UTF-8 without NUL, casts are
- * written cast($1 as type), a statement that failed leaves only the rollback. SQLite refuses its JSON functions, which
- * PostgreSQL spells differently and which need more stack than a fiber has. */
+ * microseconds), {{skip_locked}} ("for update skip locked"/""). {{transaction}} numbers the transaction that writes,
+ * and all transactions below {{oldest_transaction}} are over: rows kept under their number can be read in an order that
+ * no later commit changes. (SQLite has one writer: there the numbers are 0 and 1.) Alike on both: names in "double
+ * quotes" are never strings, LIKE heeds case, text is UTF-8 without NUL, casts are written cast($1 as type), a
+ * statement that failed leaves only the rollback. SQLite refuses its JSON functions, which PostgreSQL spells
+ * differently and which need more stack than a fiber has. */
 struct store_config {
     sl_str dsn;                 /* "" = memory; sqlite:PATH; postgres://... or postgresql://... */
     int max_open, max_idle;     /* PostgreSQL connections */

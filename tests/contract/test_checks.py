@@ -5,76 +5,10 @@ import shutil
 import subprocess
 import pytest
 import reloads
-from server import APPSERVER, BUILD, ROOT
+from server import APPSERVER
+from traps import SANITIZED, act, check, findings, module
 
-SANITIZED = "address" in BUILD or "thread" in BUILD
 unloads = pytest.mark.skipif(SANITIZED, reason="builds with sanitizers do not unload libraries")
-C = '''#include <service_layer/plugin.h>
-#include <stdlib.h>
-#include <unistd.h>
-CODE
-static sl_err run(void *self, sl_call *c) { (void)self; BODY; return sl_reply_json(c, 200, sl_format(c, "%lld", (long long)(VALUE))); }
-static const sl_entry entries[] = { { SL_ROUTE, "GET /NAME", run } };
-SL_PLUGIN("NAME", "VERSION", SL_ENTRIES(entries) MORE);
-'''
-CXX = '''#include <service_layer/plugin.h>
-CODE
-static sl_err run(void *self, sl_call *c) { (void)self; BODY; return sl_reply_json(c, 200, sl_format(c, "%lld", (long long)(VALUE))); }
-static const sl_entry entries[] = { { SL_ROUTE, "GET /NAME", run, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } };
-extern "C" SL_EXPORT const sl_plugin sl_plugin_v1 = { sizeof(sl_plugin), SL_MAJOR, SL_MINOR, sizeof(sl_entry), sizeof(sl_metric),
-    sizeof(sl_need), 1, 0, 0, 0, "NAME", "VERSION", 0, 0, 0, entries, 0, 0, 0 };
-'''
-
-
-@pytest.fixture
-def build(tmp_path):
-    """build(name, ...) compiles into the server's directory, in place of what is there; into= names another file."""
-    os.makedirs(tmp_path / "plugins", exist_ok=True)
-
-    def make(name, code="", value="1", version="1.0.0", more="", flags=(), body="", cxx=False, into=None):
-        text = CXX if cxx else C
-        for key, said in (("CODE", code), ("BODY", body), ("VALUE", value), ("MORE", more), ("VERSION", version), ("NAME", name)):
-            text = text.replace(key, said)
-        source = tmp_path / (name + (".cc" if cxx else ".c"))
-        source.write_text(text)
-        out = into or tmp_path / "plugins" / (name + ".so")
-        compiler = ["g++", "-std=c++17"] if cxx else ["cc", "-std=c11"]
-        subprocess.run([*compiler, "-D_GNU_SOURCE", "-shared", "-fPIC", "-w", "-I", f"{ROOT}/include", "-o", f"{out}.new", source,
-                        *(flags or ["-fvisibility=hidden"])], check=True, timeout=60)
-        os.replace(f"{out}.new", out)
-        return out
-
-    return make
-
-
-@pytest.fixture
-def serve(tmp_path):
-    servers = []
-
-    def go(*names, more="", **options):
-        s = reloads.start(str(tmp_path), "", more, plugins=("hello",), enabled=("hello",) + names, **options)
-        servers.append(s)
-        return s
-
-    yield go
-    for s in servers:
-        s.stop()
-
-
-def check(path, *config):
-    done = subprocess.run([APPSERVER, "-check-plugin", str(path), *config], capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout
-
-
-def act(server, name, action="reload", status=200):
-    answer = server.admin("POST", f"/admin/modules/{name}/{action}")
-    assert answer.status_code == status, answer.text
-    return answer.json()
-
-
-def findings(server, name):
-    module = server.admin("GET", f"/admin/modules/{name}").json()
-    return {f["class"]: f["policy"] for f in module["generations"][0]["findings"]}
 
 
 # ---- 6.1 identity: which code a path means ----
@@ -146,8 +80,8 @@ def test_shared_dependency_is_named(build, serve, tmp_path):
 def test_missing_symbol_is_found_before_the_server_opens_it(build, serve):
     build("lazy", code="int nowhere(void);", value="nowhere()", flags=["-fvisibility=hidden", "-Wl,-z,lazy"])
     s = serve("lazy")
-    module = s.admin("GET", "/admin/modules/lazy").json()
-    assert module["status"] == "failed" and "nowhere" in module["error"] and s.get("/hello").status_code == 200
+    seen = module(s, "lazy")
+    assert seen["status"] == "failed" and "nowhere" in seen["error"] and s.get("/hello").status_code == 200
 
 
 def test_constructor_that_aborts_ends_in_the_probe(build, serve):
@@ -157,10 +91,12 @@ def test_constructor_that_aborts_ends_in_the_probe(build, serve):
     assert "signal 6" in act(s, "fine", status=422)["detail"] and s.get("/fine").json() == 1
 
 
-def test_static_tls_is_named(build, serve):
+def test_static_tls_is_named(build, serve, tmp_path):
+    build("huge", code="__thread char mine[100000];", value="mine[0]", flags=["-fvisibility=hidden", "-ftls-model=initial-exec"])
     build("tls", code="__thread int mine = 4;", value="mine", flags=["-fvisibility=hidden", "-ftls-model=initial-exec"])
-    s = serve("tls")
+    s = serve("tls", "huge")
     assert s.get("/tls").json() == 4 and findings(s, "tls") == {"static_tls": "allow"}
+    assert "static TLS block" in module(s, "huge")["error"], "the loader's own word, from the probe"
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="made with x86-64 options")
@@ -181,6 +117,7 @@ def test_text_relocations_are_refused(build):
                        "static thread_local held mine;", "value": "*mine.p"}),
     ("thread_keys", {"code": "#include <pthread.h>\nstatic void gone(void *p) { free(p); } static pthread_key_t key;",
                      "body": "if (!key) { pthread_key_create(&key, gone); pthread_setspecific(key, malloc(1)); }"}),
+    ("libraries", {"code": "#include <dlfcn.h>\n", "body": "Dl_info i; static void *me; if (!me && dladdr((void *)run, &i)) me = dlopen(i.dli_fname, RTLD_NOW | RTLD_NOLOAD)"}),
     ("threads", {"code": "#include <pthread.h>\nstatic void *go(void *p) { for (;;) pause(); } static pthread_t t;",
                  "body": "if (!t) pthread_create(&t, 0, go, 0)"}),
 ])
@@ -192,8 +129,8 @@ def test_what_cannot_be_unloaded_is_loaded_for_ever(build, serve, what, build_op
     s = serve("stays", more="  parked_max: 2\n")
     assert s.get("/stays").status_code == 200 and findings(s, "stays")[what] == "pin"
     assert "stays mapped for ever, as the findings" in act(s, "stays")["last_change"]["outcome"]
-    module = reloads.module_when(s, "stays", lambda m: m["generations"][-1]["state"] == "kept")
-    assert module["last_unload"]["proven"] is False and "kept for ever" in module["last_unload"]["outcome"]
+    seen = reloads.module_when(s, "stays", lambda m: m["generations"][-1]["state"] == "kept")
+    assert seen["last_unload"]["proven"] is False and "kept for ever" in seen["last_unload"]["outcome"]
     act(s, "stays", "disable")
     reloads.module_when(s, "stays", lambda m: m["last_unload"]["generation"] == 2)
     act(s, "stays", "enable")
@@ -208,9 +145,9 @@ def test_allowed_all_the_same_it_is_reported_when_it_stays(build, serve):
     build("stays", flags=["-fvisibility=hidden", "-Wl,-z,nodelete"])
     s = serve("stays", more='  findings: ["nodelete=allow"]\n  parked_max: 2\n')
     act(s, "stays")
-    module = reloads.module_when(s, "stays", lambda m: m["generations"][-1]["state"] == "stuck")
-    assert [g["state"] for g in module["generations"]] == ["serving", "stuck"] and not module["last_unload"]["proven"]
-    assert "stays mapped" in module["last_unload"]["outcome"] and 'module_unloads_total{module="stays",outcome="stuck"} 1' in s.get("/metrics", token=None).text
+    seen = reloads.module_when(s, "stays", lambda m: m["generations"][-1]["state"] == "stuck")
+    assert [g["state"] for g in seen["generations"]] == ["serving", "stuck"] and not seen["last_unload"]["proven"]
+    assert "stays mapped" in seen["last_unload"]["outcome"] and 'module_unloads_total{module="stays",outcome="stuck"} 1' in s.get("/metrics", token=None).text
     act(s, "stays")
     reloads.module_when(s, "stays", lambda m: [g["state"] for g in m["generations"]] == ["serving", "stuck", "stuck"])
     assert "2 old generations of it could not be unloaded" in act(s, "stays", status=409)["detail"]
@@ -235,92 +172,48 @@ def test_plain_thread_local_and_atexit_do_not_keep_it(build, serve):
     s = serve("plain")
     assert s.get("/plain").json() == 1
     act(s, "plain")
-    module = reloads.settled(s, "plain")
-    assert module["last_unload"]["proven"]
+    seen = reloads.settled(s, "plain")
+    assert seen["last_unload"]["proven"]
     s.said("plain leaves")  # what it gave to atexit ran when it was unloaded
 
 
-# ---- what has no business in the server ----
-@pytest.mark.parametrize("what,code,says", [
-    ("signals", "#include <signal.h>\nvoid *keep(void) { return sigaction; }", "the host's"),
-    ("processes", "void *keep(void) { return fork; }", "a process of its own"),
-    ("exit", "void *keep(void) { return _exit; }", "return an error instead"),
-])
-def test_what_belongs_into_a_process_of_its_own(build, serve, what, code, says):
-    path = build("guest", code=code)
-    status, text = check(path)
-    assert status == 1 and f"isolate   {what}: " in text and says in text and "may run only in a process of its own" in text
-    s = serve("guest")
-    assert s.admin("GET", "/admin/modules/guest").json()["status"] == "failed"
-    allowed = serve("guest", more=f'  findings: ["{what}=allow"]\n')
-    assert allowed.get("/guest").json() == 1 and findings(allowed, "guest") == {what: "allow"}
+@unloads
+def test_key_of_a_pool_thread_does_not_crash_when_the_thread_ends(build, serve):
+    """Unloaded for real its destructor would be gone when the pool's thread ends: in other hosts signal 11."""
+    build("keyed", code="#include <pthread.h>\nstatic void gone(void *p) { free(p); } static pthread_key_t key;\n"
+                        "static void work(void *p) { (void)p; if (!key) pthread_key_create(&key, gone); pthread_setspecific(key, malloc(1)); }",
+          body="c->host->core->offload(c, work, 0)")
+    s = serve("keyed")
+    assert all(s.get("/keyed").json() == 1 for _ in range(8))
+    act(s, "keyed", "unload")
+    reloads.module_when(s, "keyed", lambda m: m["last_unload"])
+    assert s.get("/hello").status_code == 200
+    s.stop()  # says when the exit code is not 0: the pool's threads end here
 
 
-def test_unknown_class_of_findings_is_an_error(serve):
-    with pytest.raises(AssertionError, match="CLASS is one of"):
-        serve(more='  findings: ["thread=allow"]\n')
+@unloads
+def test_nothing_points_into_the_code_that_left(build, serve):
+    """Names, docs, metrics and errors of a plugin are shown after its read-only data is gone."""
+    build("gone", more=", .doc = \"Said by gone.\", SL_METRICS(metrics)", body="double one = 1; (void)one; c->host->metrics->add(c, 0, 1, 0, 0)",
+          code="static const sl_metric metrics[] = { { SL_COUNTER, \"gone_total\", \"Counted by gone.\", 0 } };"
+               "static const sl_need needs[] = { { \"sl.metrics\", 1, 0 } };\n#undef SL_ENTRIES\n#define SL_ENTRIES(e) .entries = e, .n_entries = 1, SL_NEEDS(needs)\n")
+    s = serve("gone")
+    assert s.get("/gone").json() == 1
+    act(s, "gone", "disable")
+    seen = reloads.module_when(s, "gone", lambda m: m["last_unload"])
+    assert seen["last_unload"]["proven"] and reloads.mapped(s, "gone") == []
+    assert seen["doc"] == "Said by gone." and s.get("/gone").status_code == 503
+    assert "# HELP gone_total Counted by gone.\n" in s.get("/metrics", token=None).text
+    assert "gone" in s.get("/system/status").text
 
 
-# ---- grants and signatures ----
-def test_grants_beyond_what_the_operator_allows_are_refused(build, serve, tmp_path):
-    build("greedy", more=', .grants = "store:greedy_rows net:api.example.com"')
-    s = reloads.start(str(tmp_path), plugins=("hello",), listed="  greedy: {enabled: true, grants: \"store:greedy_*\"}\n")
-    module = s.admin("GET", "/admin/modules/greedy").json()
-    assert module["status"] == "failed" and "asks for the grant net:api.example.com" in module["error"]
-    assert "plugins.greedy.grants does not allow" in module["error"]
-    s.stop()
-    s = reloads.start(str(tmp_path), plugins=("hello",), listed="  greedy: {enabled: true, grants: \"store:greedy_* net:*\"}\n")
-    assert s.get("/greedy").json() == 1
-    build("greedy", more=', .grants = "publish:everything.*"')
-    assert "asks for the grant publish:everything.*" in act(s, "greedy", status=422)["detail"]
-    s.stop()
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    """An Ed25519 key pair: private file and public bytes as hex."""
-    path = tmp_path_factory.mktemp("keys") / "key.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
-    der = subprocess.run(["openssl", "pkey", "-in", path, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
-    return path, der[-32:].hex()
-
-
-def sign(path, key):
-    """As docs/loading.md says."""
-    subprocess.run(["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", path, "-out", f"{path}.sig"], check=True, capture_output=True)
-
-
-def test_signatures(build, serve, keys, tmp_path):
-    key, public = keys
-    path = build("signed")
-    sign(path, key)
-    os.makedirs(tmp_path / "plugins", exist_ok=True)
-    shutil.copy(f"{BUILD}/test-plugins/hello.so", tmp_path / "plugins")
-    sign(tmp_path / "plugins" / "hello.so", key)
-    s = serve("signed", more=f'  trusted_keys: ["{public}"]\n  signature_policy: refuse\n')
-    assert s.get("/signed").json() == 1 and findings(s, "signed") == {}
-    build("signed", value="2")
-    assert "its signature is of no trusted key, or the file was changed" in act(s, "signed", status=422)["detail"]
-    os.remove(f"{path}.sig")
-    assert "is not signed" in act(s, "signed", status=422)["detail"] and s.get("/signed").json() == 1
-    sign(path, key)
-    act(s, "signed")
-    assert s.get("/signed").json() == 2
-    (tmp_path / "plugins" / "signed.so.sig").write_text((tmp_path / "plugins" / "signed.so.sig").read_bytes().hex() + "\n")
-    act(s, "signed")
-
-
-def test_signature_policy_warn_loads_and_says_so(build, serve, keys):
-    build("loose")
-    s = serve("loose", more=f'  trusted_keys: ["{keys[1]}"]\n')
-    assert s.get("/loose").json() == 1 and findings(s, "loose") == {"signature": "allow"}
-    s.said("is not signed")
-
-
-def test_check_plugin_answers_with_its_exit_code(build, tmp_path):
-    code, text = check(f"{BUILD}/test-plugins/hello.so")
-    assert code == 0 and "plugin    hello 1.0.0" in text and "good      it would be loaded\n" in text
-    code, text = check(tmp_path / "absent.so")
-    assert code == 1 and "No such file" in text
-    path = build("named", into=tmp_path / "other.so")
-    assert check(path)[1].splitlines()[-1].startswith("refused   names itself `named`")
+def test_noexec_directory_is_passed_over(build, tmp_path):
+    """A private copy on a noexec mount could not be mapped."""
+    mount = f"mount -t tmpfs -o noexec tmpfs {tmp_path}/run"
+    os.mkdir(tmp_path / "run")
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode != 0:
+        pytest.skip("may not mount here")
+    path = build("here")
+    done = subprocess.run(["unshare", "-m", "sh", "-c", f"{mount} && exec {APPSERVER} -check-plugin {path}"], capture_output=True, text=True,
+                          env={"XDG_RUNTIME_DIR": f"{tmp_path}/run", "PATH": os.environ["PATH"]}, timeout=60)
+    assert done.returncode == 0 and "it would be loaded" in done.stdout, done

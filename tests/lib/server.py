@@ -33,7 +33,7 @@ class Server:
         self.env = {"PATH": os.environ["PATH"], "HOME": self.dir, "XDG_RUNTIME_DIR": self.dir, "TZ": "UTC",
                     "API_TOKENS": TOKEN, "ADMIN_TOKENS": ADMIN, "SECRET_ENCRYPTION_KEY": KEY,
                     "OUTBOUND_ALLOW_PRIVATE": "true", "LOG_LEVEL": "info",
-                    "LIMITS_ADDRESS": "0"}
+                    "LIMITS_ADDRESS": "0", "MODULES_ISOLATION": os.environ.get("SL_ISOLATION", "none")}
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.env[name] = os.environ[name]

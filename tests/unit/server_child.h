@@ -269,7 +269,7 @@ static inline struct report server_down(void)
 
 static int dial_to(const char *where)
 {
-    struct timeval limit = { 8, 0 };
+    struct timeval limit = { 20, 0 };
     int fd, e;
     if (!strncmp(where, "unix:", 5)) {
         struct sockaddr_un un = { .sun_family = AF_UNIX };

@@ -89,7 +89,7 @@ static void the_section_is_read_in_file_order(void **state)
     p = p->next;
     assert_string_equal(p->name, "random");
     assert_false(p->enabled || p->required);
-    assert_string_equal(p->isolation, "none");
+    assert_null(p->isolation);
     p = p->next;
     assert_string_equal(p->name, "gasbank");
     assert_true(p->enabled);
@@ -105,9 +105,7 @@ static void mistakes_in_the_section_are_named(void **state)
         { "plugins:\n  oracle:\n    max_attempts: 3\n",
           ":3: plugins.oracle.max_attempts: unknown key; a plugin's own settings stand under `config`" },
         { "plugins: {oracle: {enabled: sometimes}}", "plugins.oracle.enabled: must be true or false" },
-        { "plugins: {oracle: {isolation: vm}}", "plugins.oracle.isolation: must be none" },
-        { "plugins: {oracle: {isolation: process}}",
-          "plugins.oracle.isolation: this release runs plugins in the server itself only: must be none" },
+        { "plugins: {oracle: {isolation: vm}}", "plugins.oracle.isolation: must be one of none, process" },
         { "plugins: {oracle: true}", "plugins.oracle: must hold keys" },
         { "plugins: {oracle: {config: [1]}}", "plugins.oracle.config: must hold keys" },
         { "plugins: [oracle]", ":1: plugins: must hold the names of plugins" },
@@ -203,14 +201,14 @@ static void effective_config_is_printed_without_secrets(void **state)
     buf out;
     buf_init(&out, 1 << 16);
     config_print(c, &out);
-    config_print_plugin(c, "oracle", schema, config, &out);
-    config_print_plugin(c, "secrets", schema, NULL, &out);
+    config_print_plugin(c, "oracle", true, schema, config, &out);
+    config_print_plugin(c, "secrets", false, schema, NULL, &out);
     buf_add_char(&out, 0);
     assert_null(strstr(out.p, "topsecret"));
     const char *at = strstr(out.p, "    enabled: false\n");
     assert_non_null(at);
     assert_string_equal(at, "    enabled: false\n"
-                            "  oracle:\n    enabled: true\n    required: true\n    isolation: none\n    config:\n"
+                            "  oracle:\n    enabled: true\n    required: true\n    isolation: process\n    config:\n"
                             "      \"resolver_key\": \"***\"\n      \"max_attempts\": 3\n"
                             "      \"runner_tokens\": [\"***\", \"***\"]\n      \"limits\": \n        \"a\": []\n"
                             "  secrets:\n    enabled: true\n    required: false\n    isolation: none\n");

@@ -23,7 +23,7 @@ static void load(const char *path)
 static bool says(size_t n, const char *what, bool fatal)
 {
     for (size_t i = 0; i < n; i++)
-        if (strstr(found[i].text, what) && found[i].fatal == fatal) return true;
+        if (strstr(found[i].text, what) && (strcmp(found[i].class, "file") == 0) == fatal) return true;
     return false;
 }
 
@@ -52,8 +52,8 @@ static void library_without_descriptor_is_refused(void **state)
     size_t n = elf_check(bytes, size, found);
     assert_true(says(n, "exports no sl_plugin_v1", true));
     assert_true(says(n, "imports signal", false));
-    assert_true(says(n, "besides sl_plugin_v1", false));
-    assert_int_equal(n, ELF_FINDINGS); /* a library full of exports does not flood the log */
+    assert_true(says(n, " more besides sl_plugin_v1", false)); /* a library full of exports makes one finding */
+    assert_true(n <= 5);
 }
 
 static void program_is_refused(void **state)

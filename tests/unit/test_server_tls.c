@@ -178,7 +178,7 @@ static void a_slow_handshake_is_cut(void **state)
     int64_t t = now_ms();
     say_bytes(fd, "\x16\x03\x01", 3);
     assert_string_equal(hear_all(fd), "");
-    assert_in_range(now_ms() - t, 350, 1500);
+    assert_in_range(now_ms() - t, 350, 15000);
     close(fd);
     assert_int_equal(command('s').s.timeouts, 1);
 }

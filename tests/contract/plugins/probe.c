@@ -570,6 +570,7 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "POST /probe/count", count, .doc = "Metrics." },
     { SL_ROUTE, "GET /probe/crypto", crypto, .doc = "Seal and unseal." },
     { SL_EVENT, "probe.made", on_made, .doc = "Own events." },
+    { SL_EVENT, "data.probe.*", on_made, .doc = "Data pushed to its streams." },
     { SL_JOB, "probe.run", run_job, .in = SL_OBJECT(SL_REQUIRED("name", SL_NAME, "")), .attempts = 4, .backoff_ms = 20, .doc = "A job." },
     { SL_SCHEDULE, "tick", tick, .schedule = "@every 1s", .doc = "A schedule." },
     { SL_COMPUTE, "probe.echo", echo, .in = SL_OBJECT(SL_OPTIONAL("word", SL_STRING(0, 9) SL_DEFAULT("\"none\""), "")), .doc = "Echo." },

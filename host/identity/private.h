@@ -1,0 +1,38 @@
+/* private.h - private to host/identity: the table of known bearer tokens and what fills it. */
+#ifndef IDENTITY_PRIVATE_H
+#define IDENTITY_PRIVATE_H
+#include "identity/identity.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "store/store.h"
+
+enum { HASH = 32, HASH_TEXT = 65, BEARERS_MAX = 8192 };
+struct bearer {
+    struct bearer *next; /* in its slot */
+    unsigned char hash[HASH];
+    unsigned refs;   /* the table's counts too */
+    bool touched;    /* since the clock hand of the table passed */
+    bool used;       /* a token made at run time: `used_at` is not in the store yet */
+    int64_t used_at; /* microseconds since 1970 */
+    struct identity who;
+    char text[]; /* what `who` points to */
+};
+
+/* ---- bearers.c ---- */
+void token_hash(sl_str plain, unsigned char out[HASH]);
+bearer *bearer_put(const unsigned char hash[HASH], const struct identity *who); /* held; who's text is copied */
+void bearers_forget(sl_str token_id); /* whoever came with it has to be looked up anew */
+void bearers_forget_passing(void);    /* all but those of the configuration */
+void bearers_each(void (*visit)(bearer *b, void *arg), void *arg);
+
+/* ---- tokens.c ---- */
+bool token_looks_ours(sl_str plain);                                     /* the form of a token made at run time */
+sl_err token_ask(call *c, const unsigned char hash[HASH], bearer **out); /* [S] held; *out NULL: not known */
+void tokens_flush(call *c);                                              /* [S] writes down when they were used last */
+
+/* ---- revocations.c ---- */
+bool revoked(sl_str id);
+bool revocations_fresh(void); /* what other replicas revoked was heard lately: tokens in the table may be believed */
+sl_err revocations_read(call *c); /* [S] hears it now */
+#endif
