@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "bus/bus.h"
 #include "bus/follow.h"
-#include "http/http.h"
+#include "http/audit.h"
 #include "jobs/jobs.h"
 #include "net/fetch.h"
 #include "net/server.h"
@@ -124,6 +124,7 @@ static void stop(call *c)
     }
     if (host.stage >= MODULES_ON) modules_stop(c, left_of(began, host.cfg->drain_ms));
     if (host.stage >= JOBS_ON) bus_stop();
+    audit_stop(c);
     system_close();
     if (host.stage >= STORE_OPEN) {
         identity_stop(c);
@@ -190,6 +191,7 @@ static bool start_serving(call *c)
     struct server_config server = server_settings(cfg);
     start_http(cfg);
     host.stage = MODULES_ON;
+    if (audit_start(why, sizeof why)) return failed("the audit log cannot be kept", why, EXIT_RUNTIME);
     if (modules_start(c, false, why, sizeof why)) return failed("modules cannot start", why, EXIT_RUNTIME);
     if (host.stopping) return false;
     if (server_start(&server, http_hooks(), why, sizeof why))
@@ -238,6 +240,7 @@ static void on_end(uv_signal_t *s, int number)
 static void on_reload(uv_signal_t *s, int number)
 {
     (void)s, (void)number;
+    audit_reopen();
     reload_on_signal();
 }
 
@@ -379,6 +382,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
     module_builtin(&configuration_plugin);
+    module_builtin(&audit_plugin);
     module_builtin(&tokens_plugin);
     module_builtin(&bus_plugin);
     if (cfg->check_plugin.n) {
@@ -411,6 +415,7 @@ int main(int argc, char **argv)
         modules_setup(&none, &hooks, NULL, environ);
         probe_main(argv[2]);
     }
+    if (argc >= 3 && strcmp(argv[1], "-audit-verify") == 0) return chain_main(argc - 2, argv + 2, stdout);
     host.began = clock_monotonic();
     host.argc = argc;
     host.argv = argv;

@@ -3,6 +3,7 @@
  */
 #include "api/reconfigure.h"
 #include "base/log.h"
+#include "http/audit.h"
 
 enum { RELOAD_MS = 600000, BODY_MAX = 4 << 20 };
 
@@ -123,6 +124,8 @@ static sl_err show(void *self, sl_call *c)
 static void audit(sl_call *c, bool dry_run, const char *outcome)
 {
     const struct config *cfg = reload_in_force();
+    audit_outcome((call *)c,
+                  sl_format(c, "%s: %s", dry_run ? "reload configuration (dry run)" : "reload configuration", outcome));
     log_info("admin action", LOG_S("actor", sl_fact(c, "actor")), LOG_S("remote", sl_fact(c, "remote")),
              LOG_C("action", dry_run ? "reload configuration (dry run)" : "reload configuration"),
              LOG_S("target", cfg->file.n ? cfg->file : SL("none")), LOG_C("outcome", outcome),
@@ -149,7 +152,9 @@ static sl_err reload(void *self, sl_call *c)
     buf b;
     (void)self;
     if (sl_given(wanted) && !sl_is(wanted, "*")) tag = wanted.n > 2 ? str_sub(wanted, 1, wanted.n - 2) : SL("-");
-    sl_err e = reload_config((call *)c, dry_run, tag, "admin", &r);
+    sl_err e = dry_run ? SL_OK : audit_intent((call *)c, SL("reload configuration: begins"));
+    if (e) return e;
+    e = reload_config((call *)c, dry_run, tag, "admin", &r);
     audit(c, dry_run,
           e == SL_EPRECOND ? "refused: another configuration is in force (If-Match)"
           : r.outcome[0]   ? r.outcome

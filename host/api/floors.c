@@ -85,6 +85,12 @@ struct http_config http_settings(const struct config *c)
         .tenant_inflight = (uint32_t)c->tenant_inflight,
         .tenant_daily = (uint64_t)c->tenant_daily,
         .max_waiting = (unsigned)c->max_waiting,
+        .audit = c->audit,
+        .audit_file = c->audit_file,
+        .audit_file_max = c->audit_file_max,
+        .audit_file_keep = (unsigned)c->audit_file_keep,
+        .audit_refusals = (unsigned)c->audit_refusals,
+        .audit_keep_days = c->audit_keep_days,
     };
 }
 

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/audit.h"
 #include <service_layer/json.h>
 #include <stdlib.h>
 
@@ -222,6 +223,7 @@ static sl_err get_module(void *self, sl_call *c)
 
 static void audit(sl_call *c, const char *action, sl_str target, const char *outcome)
 {
+    audit_outcome((call *)c, sl_format(c, "%s %.*s: %s", action, STR_ARG(target), outcome));
     log_info("admin action", LOG_S("actor", sl_fact(c, "actor")), LOG_S("remote", sl_fact(c, "remote")),
              LOG_C("action", action), LOG_S("target", target), LOG_C("outcome", outcome),
              LOG_S("request_id", sl_fact(c, "request_id")));
@@ -242,7 +244,9 @@ static sl_err change(sl_call *c, enum module_action action, const char *name)
     if (!m) return no_such_module(c);
     uint64_t seen = m->edition;
     if (guarded && !sl_same(wanted, etag(c, m))) return changed_since(c, name, m);
-    sl_err e = module_change((call *)c, m, action, guarded ? &seen : NULL, &done);
+    sl_err e = audit_intent((call *)c, sl_format(c, "%s %s: begins", name, m->name));
+    if (e) return e;
+    e = module_change((call *)c, m, action, guarded ? &seen : NULL, &done);
     if (e == SL_EPRECOND) return changed_since(c, name, m);
     audit(c, name, sl_cstr(m->name), done.outcome[0] ? done.outcome : "under way; nobody waits for it");
     if (e == SL_EBUSY) return sl_problem(c, 503, "modules_busy", done.outcome);

@@ -46,6 +46,10 @@ struct config {
     /* auth, security */
     struct str_list api_tokens, admin_tokens, roles;
     sl_str secret_keys;
+    /* audit */
+    bool audit;
+    sl_str audit_file;
+    int64_t audit_file_max, audit_file_keep, audit_refusals, audit_keep_days;
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;

@@ -218,6 +218,19 @@ const struct setting settings[] = {
       .doc = "Master key of 16, 24 or 32 bytes, raw, base64 or hex; several with commas: the first seals, all unseal. "
              "Mandatory with a durable store." },
 
+    { "audit.enabled", SET_BOOL, PUB(audit), "true",
+      .doc = "Record every changing and every refused call in the store; see docs/security.md." },
+    { "audit.file", SET_TEXT, PUB(audit_file), "", "AUDIT_LOG_PATH", .check = check_directory,
+      .doc = "File that gets each record as a JSON line, too. Calls that cannot be recorded in it are refused." },
+    { "audit.file_max", SET_SIZE, PUB(audit_file_max), "100MiB", .min = 64 * KIB, .max = 64 * GIB,
+      .doc = "Size at which the file becomes `FILE.1` and a new one is begun." },
+    { "audit.file_keep", SET_INT, PUB(audit_file_keep), "10", .min = 1, .max = 1000,
+      .doc = "Such older files that are kept." },
+    { "audit.refusals", SET_INT, PUB(audit_refusals), "50", .min = 1, .max = 500,
+      .doc = "Refused calls of one caller that get a record each in ten seconds; more are counted in one." },
+    { "audit.keep_days", SET_INT, PUB(audit_keep_days), "365", .min = 0, .max = 36500,
+      .doc = "Age at which records leave the store; 0 = never. Files are not affected." },
+
     { "modules.dirs", SET_LIST, PUB(plugin_dirs), "", "PLUGIN_DIRS", .check = check_directory,
       .doc = "Directories searched for plugins; empty = the ones that came with the executable." },
     { "modules.migration_dirs", SET_LIST, PUB(migration_dirs), "", "MIGRATION_DIRS", .check = check_directory,

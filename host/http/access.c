@@ -92,6 +92,7 @@ void access_done(struct request *rq, int status, uint64_t bytes)
     uint64_t us = (clock_monotonic() - x->started) / 1000;
     char room[3][24];
     count(rq, status, (double)us / 1e6);
+    audit_done(rq, status);
     log_info("request", LOG_S("method", x->method), LOG_S("route", rq->route ? rq->route->path : SL("unmatched")),
              LOG_S("path", x->path), LOG_S("status", number((uint64_t)status, false, room[0])),
              LOG_S("ms", number(us, true, room[1])), LOG_S("bytes", number(bytes, false, room[2])),

@@ -69,6 +69,8 @@ void answer_problem(struct request *rq, int status, sl_str code, sl_str detail)
     static buf text; /* handed over at once, never across a wait */
     if (!text.max) buf_init(&text, 1 << 20);
     buf_clear(&text);
+    rq->problem = true; /* the audit log tells its code */
+    rq->code = code;
     rq->etag = sl_lit(NULL, 0);
     retry_after(rq, status);
     problem_write(&text, status, code, detail, rq->x->path, rq->trace_id, rq->errors);

@@ -21,6 +21,12 @@ struct http_config {
     uint32_t tenant_inflight; /* calls at once of one tenant; 0 = any number */
     uint64_t tenant_daily;    /* requests of one tenant in a UTC day; 0 = any number */
     unsigned max_waiting;     /* calls in the store's line, then new ones get 503; 0 = any number */
+    bool audit;               /* see audit.h */
+    sl_str audit_file;        /* "" = none */
+    int64_t audit_file_max;   /* bytes */
+    unsigned audit_file_keep; /* rotated files */
+    unsigned audit_refusals;  /* records of its own that a caller's refusals get in ten seconds */
+    int64_t audit_keep_days;  /* 0 = for ever */
 };
 void http_setup(const struct http_config *cfg); /* also again, with new settings */
 const struct server_hooks *http_hooks(void);

@@ -42,7 +42,7 @@ class Configured:
         self.path = self.server.dir + "/config.yaml"
 
     def text(self, plugins="  hello: {enabled: true}\n  counter: {enabled: true}\n  tuned: {enabled: true}\n", more=""):
-        return (f'modules:\n  dirs: ["{self.place}/plugins"]\n  rollback_window: 0s\n  drain: 5s\n{self.more}{more}plugins:\n{plugins}')
+        return (f'modules:\n  dirs: ["{self.place}/plugins"]\n  isolation: none\n  rollback_window: 0s\n  drain: 5s\n{self.more}{more}plugins:\n{plugins}')
 
     def put(self, *args, **more):
         with open(self.path + ".new", "w") as f:
@@ -101,6 +101,9 @@ def test_only_the_module_whose_settings_differ_is_reloaded(c):
     after = c.generations()
     assert after["tuned"] == before["tuned"] + 1 and after["hello"] == before["hello"] and after["counter"] == before["counter"]
     assert c.server.admin("GET", "/admin/config").json()["last_reload"]["modules"] == done["modules"]
+    c.put(ALL + "  tuned:\n    isolation: process\n    config:\n      level: 7\n")
+    assert [(m["module"], m["reason"]) for m in c.reload()["modules"]] == [("tuned", "plugins.tuned.isolation differs")]
+    assert c.server.admin("GET", "/admin/modules/tuned").json()["isolation"] == "process" and c.server.get("/tuned").json() == 7
 
 
 def test_plugins_come_and_go_with_the_file(c):
@@ -147,11 +150,11 @@ def test_new_file_is_loaded_when_it_is_named_and_what_waited_for_it_starts(c, pl
 def test_an_error_anywhere_changes_nothing(c):
     before, tag = c.generations(), c.server.admin("GET", "/admin/config").headers["ETag"]
     for text, more, says in [
-            (ALL + "  tuned: {config: {level: 12}}\n", "", ("config.yaml:8: plugins.tuned.config.level: ",)),
-            (ALL + "  tuned: {config: {levl: 1}}\n", "", ("config.yaml:8: plugins.tuned.config.levl: ", "did you mean `level`")),
-            (ALL + "  tuned: {config: {level: 5}}\n  ghost: {}\n", "", ("config.yaml:9: plugins.ghost: no file ghost.so",)),
-            ("  tuned: {config: {level: 5}}\n", "logging: {level: loud}\n", ("config.yaml:5: logging.level: must be one of",)),
-            ("  tuned: [1]\n", "", ("config.yaml:6: plugins.tuned: must hold keys",)),
+            (ALL + "  tuned: {config: {level: 12}}\n", "", ("config.yaml:9: plugins.tuned.config.level: ",)),
+            (ALL + "  tuned: {config: {levl: 1}}\n", "", ("config.yaml:9: plugins.tuned.config.levl: ", "did you mean `level`")),
+            (ALL + "  tuned: {config: {level: 5}}\n  ghost: {}\n", "", ("config.yaml:10: plugins.ghost: no file ghost.so",)),
+            ("  tuned: {config: {level: 5}}\n", "logging: {level: loud}\n", ("config.yaml:6: logging.level: must be one of",)),
+            ("  tuned: [1]\n", "", ("config.yaml:7: plugins.tuned: must hold keys",)),
             ("  tuned: {\n", "", ("config.yaml:",))]:
         c.put(text, more=more)
         for dry_run in (True, False):
@@ -177,7 +180,7 @@ def test_settings_apply_live_or_are_named_for_a_restart(c):
     assert c.server.get("/hello", headers={"Origin": "https://a.example"}).headers["Access-Control-Allow-Origin"] == "https://a.example"
     shown = {s["path"]: s for s in c.server.admin("GET", "/admin/config").json()["settings"]}
     assert shown["database.max_rows"] == {"path": "database.max_rows", "value": 10000, "origin": "default", "live": False}
-    assert shown["server.page_max"]["value"] == 44 and shown["server.page_max"]["origin"].endswith("config.yaml:7")
+    assert shown["server.page_max"]["value"] == 44 and shown["server.page_max"]["origin"].endswith("config.yaml:8")
     assert shown["logging.level"]["value"] == "debug" and shown["jobs.lease"]["value"] == "6s"
     again = c.reload()
     assert again["settings"] == [] and set(again["restart_needed"]) == {"server.port", "database.max_rows", "jobs.lease"}
