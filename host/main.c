@@ -131,6 +131,7 @@ static void stop(call *c)
         store_close(c);
     }
     http_close();
+    otlp_stop(c);
     fetch_close();
     close_signals();
     log_info("stopped", LOG_I("ms", (clock_monotonic() - began) / 1000000), LOG_I("exit_code", host.exit_code));
@@ -164,6 +165,7 @@ static bool start_floors(call *c)
     }
     if (identity_start(c)) return failed("identity cannot start", store_error(c), EXIT_RUNTIME);
     if (start_fetch(cfg, why, sizeof why)) return failed("outbound HTTP cannot be set up", why, EXIT_CONFIG);
+    if (start_tracing(cfg, why, sizeof why)) return failed("tracing cannot be set up", why, EXIT_CONFIG);
     bus_keep(cfg->bus_retention_ms);
     bus_stream_setup(&(struct bus_stream_config){ (uint32_t)cfg->bus_max_streams, (uint32_t)cfg->bus_heartbeat_ms });
     if (bus_start(c)) return failed("the bus cannot start", store_error(c), EXIT_RUNTIME);
@@ -385,6 +387,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&audit_plugin);
     module_builtin(&tokens_plugin);
     module_builtin(&bus_plugin);
+    module_builtin(&openapi_plugin);
     if (cfg->check_plugin.n) {
         bool good = plugin_check(cfg->check_plugin.p, sl_is(cfg->check_format, "json"), out);
         print(stdout, out);

@@ -5,8 +5,10 @@
 #include "config/config.h"
 #include "module/module.h"
 
-extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, configuration_plugin, audit_plugin,
-    bus_plugin, tokens_plugin;
+extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, audit_plugin, bus_plugin,
+    tokens_plugin;
+extern const sl_plugin openapi_plugin;
+extern const sl_plugin configuration_plugin;
 #define SL_LINKED_PLUGIN(symbol, id, ...)                                                                              \
     const sl_plugin symbol = { .size = sizeof(sl_plugin),                                                              \
                                .major = SL_MAJOR,                                                                      \

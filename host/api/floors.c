@@ -168,3 +168,20 @@ int floors_apply(struct config *next, char *why, size_t why_size)
     call_limit(calls_at_once(next));
     return result;
 }
+
+int start_tracing(const struct config *c, char *why, size_t why_size)
+{
+    struct otlp_config t = {
+        .endpoint = c->trace_endpoint,
+        .headers = c->trace_headers,
+        .service_name = c->trace_service,
+        .queue = (size_t)c->trace_queue,
+        .batch = (size_t)(c->trace_batch < c->trace_queue ? c->trace_batch : c->trace_queue),
+        .interval_ms = (uint32_t)c->trace_interval_ms,
+        .timeout_ms = (uint32_t)c->trace_timeout_ms,
+    };
+    if (!str_to_real(c->trace_ratio, &t.ratio)) t.ratio = 1;
+    int bad = otlp_start(&t, why, why_size);
+    explicit_bzero((char *)(uintptr_t)c->trace_headers.p, c->trace_headers.n);
+    return bad;
+}

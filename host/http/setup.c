@@ -1,4 +1,5 @@
 /* setup.c - the settings of the HTTP floor, copied once at start. */
+#include "http/openapi.h"
 #include "http/request.h"
 #include "http/schema.h"
 
@@ -52,6 +53,7 @@ void http_setup(const struct http_config *cfg)
 void http_close(void)
 {
     routes_close();
+    openapi_close();
     requests_free();
     auth_close();
     limits_close();

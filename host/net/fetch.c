@@ -2,6 +2,7 @@
  * once. */
 #include "net/fetch_op.h"
 #include "base/clock.h"
+#include "observe/span.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -264,14 +265,45 @@ static sl_response *answer(struct op *op)
     return out;
 }
 
-sl_err fetch(call *c, const sl_request *r, const sl_response **out)
+/* The address without user, query and fragment, which may hold secrets. */
+static sl_str public_url(struct op *op)
+{
+    char *text = NULL;
+    (void)curl_url_set(op->url, CURLUPART_USER, NULL, 0);
+    (void)curl_url_set(op->url, CURLUPART_PASSWORD, NULL, 0);
+    (void)curl_url_set(op->url, CURLUPART_QUERY, NULL, 0);
+    (void)curl_url_set(op->url, CURLUPART_FRAGMENT, NULL, 0);
+    if (curl_url_get(op->url, CURLUPART_URL, &text, 0) != CURLUE_OK) return sl_lit(NULL, 0);
+    sl_str copy = arena_copy(op->call->arena, sl_cstr(text));
+    curl_free(text);
+    return copy;
+}
+
+static void end_span(struct span *s, struct op *op, const sl_response *r)
+{
+    const struct span_attribute attributes[] = { SPAN_C("http.request.method", op->method),
+                                                 SPAN_S("url.full", public_url(op)),
+                                                 SPAN_C("server.address", op->host),
+                                                 SPAN_I("http.response.status_code", r->status),
+                                                 SPAN_I("http.response.body.size", r->body.n),
+                                                 SPAN_S("error.type", r->error_class),
+                                                 SPAN_I("http.request.resend_count", r->redirects) };
+    sl_str error = op->error_code ? r->error : r->status >= 400 ? SL("") : sl_lit(NULL, 0);
+    span_close(s, SPAN_CLIENT, sl_cstr(op->method), error, attributes, sizeof attributes / sizeof *attributes);
+}
+
+static sl_err run_request(call *c, const sl_request *r, const sl_response **out, bool trusted)
 {
     static const sl_response nothing = { .size = sizeof nothing, .error = { "the request is malformed", 24 } };
     *out = &nothing;
     if (!net.ready || r->size < sizeof *r) return net.ready ? SL_EINVAL : SL_EUNAVAIL;
     struct op *op = op_new(c, r);
+    struct span span;
+    op->trusted = trusted;
+    span_open(&span, c);
     if (op_check_request(op)) run(op);
     *out = answer(op);
+    if (span_recorded(&span)) end_span(&span, op, *out);
     sl_err e = op->error_code;
     net.stats.bytes += op->wire_bytes;
     net.stats.done++;
@@ -280,6 +312,10 @@ sl_err fetch(call *c, const sl_request *r, const sl_response **out)
     op_free(op);
     return e;
 }
+
+sl_err fetch(call *c, const sl_request *r, const sl_response **out) { return run_request(c, r, out, false); }
+
+sl_err fetch_trusted(call *c, const sl_request *r, const sl_response **out) { return run_request(c, r, out, true); }
 
 /* ---- the whole ---- */
 
