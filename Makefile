@@ -32,6 +32,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)\
   $(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)\
+  $(if $(filter valgrind,$(SAN)),-DSL_VALGRIND -fno-omit-frame-pointer)\
   $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer-no-link$(,)address -fno-omit-frame-pointer)
 HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
@@ -155,6 +156,15 @@ $(OUT)/fuzz/%: tests/fuzz/%.c $(OUT)/libhost.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_HOST) -Itests/fuzz -fsanitize=fuzzer -o $@ $< $(OUT)/libhost.a $(LDLIBS_HOST)
 
+test-valgrind: test-deps ## the API suite with the server under valgrind: no error, no definite leak
+	@$(call install_missing,valgrind)
+	+@$(SUBMAKE) SAN=valgrind compile test-plugins
+	$(Q)APPSERVER=$(abspath tests/lib/valgrind) BUILD=$(abspath build-valgrind) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider \
+	  --ignore=tests/api/test_docs.py tests/api $(if $(T),-k "$(T)")
+
+analyze: deps ## gcc's static analyzer over every C file
+	$(Q)tests/analyze
+
 lint: test-deps ## formatting, cppcheck, file and function sizes, floors
 	@$(call install_missing,$(LINT_PACKAGES))
 	$(Q)tests/lint
@@ -182,4 +192,4 @@ clean: ## remove what was built
 	rm -rf build build-* appserver slctl
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-isolated bench fuzz run-fuzz lint format install clean
+.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-valgrind analyze test-isolated bench fuzz run-fuzz lint format install clean
