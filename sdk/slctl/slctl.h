@@ -71,6 +71,7 @@ struct options {
     enum format format;
     long timeout_ms, watch_ms; /* watch_ms 0: once */
     bool all, verbose, no_headers, refresh, help, token_given;
+    bool from_context; /* the tokens are the context's */
 };
 extern struct options options;
 struct flag {
@@ -94,6 +95,8 @@ void yaml_write(struct text *out, const json_t *v);
 json_t *json_read(const char *text, size_t n, char *why, size_t why_size); /* kept; NULL: why */
 
 /* ---- contexts.c: ~/.config/slctl/config.yaml ---- */
+json_t *contexts_read(void); /* as the file is now; kept */
+int contexts_lock(void);     /* held by one slctl at a time, until it is closed; -1: not possible */
 json_t *contexts_load(void); /* kept; {} when there is no file */
 void contexts_save(json_t *config);
 const json_t *context_find(json_t *config, const char *name); /* NULL name: the current one; NULL: none */
@@ -106,6 +109,7 @@ struct call {
     size_t body_size;
     const char *accept, *if_none_match;
     json_t *headers; /* more headers, name to text; may be NULL */
+    bool anonymous;  /* send no token */
     bool stream;     /* the answer is no JSON: it goes to standard output as it comes, unless that is a terminal */
 };
 struct answer {
