@@ -51,7 +51,8 @@ const char *text_cstr(const struct text *t); /* "" when nothing was added */
 
 /* `s` as it may be shown on a terminal: control characters and bytes that are not UTF-8 are made visible. */
 const char *visible(const char *s);
-size_t width(const char *s); /* columns that visible text takes */
+size_t width(const char *s);             /* columns that visible text takes */
+const char *flag_name(const char *name); /* of a field, as people write flags: with dashes */
 _Noreturn void fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A whole file, "-" is standard input; fails with USAGE. *n may be NULL. */
@@ -205,7 +206,7 @@ void print_value(const json_t *v, json_t *schema, const struct document *d); /* 
 void print_answer(const struct answer *a, json_t *schema, const struct document *d);
 struct column {
     const char *name;
-    size_t width;
+    size_t width; /* at least */
 };
 enum { MAX_COLUMNS = 64 };
 size_t columns_choose(const struct document *d, const json_t *items, json_t *schema, bool wide, struct column *out);
