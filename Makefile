@@ -14,7 +14,7 @@ Q := $(if $(V),,@)
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
-  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev libseccomp-dev curl jq
+  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev libseccomp-dev libarchive-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
   postgresql pgbouncer openssl g++ procps wrk
 # npm fetches the job queues that ours are measured against; a Node.js from elsewhere brings its own.
@@ -37,6 +37,10 @@ HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=
 CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
   -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS)) $(LLHTTP_CFLAGS)
 LDLIBS_HOST = $(shell pkg-config --libs $(LIBS)) $(if $(LLHTTP_SYSTEM),-lllhttp) -l:libboost_context.a -lcrypt -ldl -lpthread -lm
+SLCTL_LIBS := libcurl openssl jansson yaml-0.1 libarchive
+CFLAGS_SLCTL = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -MMD -MP -DSL_VERSION='"$(VERSION)"' \
+  $(shell pkg-config --cflags $(SLCTL_LIBS))
+LDLIBS_SLCTL = $(shell pkg-config --libs $(SLCTL_LIBS))
 CFLAGS_PLUGIN := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) -fPIC -fvisibility=hidden -fno-plt \
   -ftls-model=global-dynamic -Iinclude -Isdk -MMD -MP
 LDFLAGS_PLUGIN := -shared -Wl,-z,now -Wl,-z,relro -Wl,--exclude-libs,ALL -Wl,--version-script=sdk/plugin.map \
@@ -49,15 +53,17 @@ PLUGIN_SO := $(PLUGINS:%=$(OUT)/plugins/%.so)
 TEST_PLUGIN_SO := $(patsubst tests/contract/plugins/%.c,$(OUT)/test-plugins/%.so,$(sort $(wildcard tests/contract/plugins/*.c)))
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+SLCTL_OBJ := $(patsubst sdk/slctl/%.c,$(OUT)/slctl/%.o,$(sort $(wildcard sdk/slctl/*.c)))
+SLCTL := $(if $(VARIANT),$(OUT)/bin/slctl,slctl)
 APPSERVER := $(if $(VARIANT),$(OUT)/appserver,appserver)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # A fresh machine has no pkg-config when make first reads this file: packages first, then make again for the rest.
-build: deps ## build ./appserver and its plugins
+build: deps ## build ./appserver, its plugins and ./slctl
 	+@$(SUBMAKE) compile
-compile: $(APPSERVER) $(PLUGIN_SO)
+compile: $(APPSERVER) $(PLUGIN_SO) $(SLCTL)
 
 # Root is asked for only when a package is missing.
 install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
@@ -83,6 +89,16 @@ $(OUT)/host/%.o: host/%.c
 $(OUT)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -fPIE $(SANFLAGS) $(LLHTTP_CFLAGS) -c -o $@ $<
+
+# The command line client knows nothing of the host but its OpenAPI document.
+$(SLCTL): $(SLCTL_OBJ)
+	@mkdir -p $(@D)
+	@echo "  LD $@"
+	$(Q)$(CC) $(SANFLAGS) -pie -Wl,-z,relro -Wl,-z,now -o $@ $^ $(LDLIBS_SLCTL)
+$(OUT)/slctl/%.o: sdk/slctl/%.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	$(Q)$(CC) $(CFLAGS_SLCTL) -c -o $@ $<
 
 # A plugin is all C files of its directory; a file LIBS there names what it links (statically, hidden).
 define plugin_rule
@@ -112,16 +128,23 @@ unit: $(UNIT)
 
 test: test-deps ## install what is missing, build, run every test (T=pattern picks)
 	+@$(SUBMAKE) compile test-plugins unit
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
 
 test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged is still there
 	+@$(SUBMAKE) compile test-plugins
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
+
+# What is about the server's own process (checks of files, unloading) is left out.
+test-isolated: test-deps ## the API and contract suites with every plugin in a child process of its own
+	+@$(SUBMAKE) compile test-plugins
+	$(Q)SL_ISOLATION=process APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider \
+	  tests/api tests/contract --ignore=tests/api/test_docs.py $(addprefix --ignore=tests/contract/test_,checks.py loading.py isolation.py parity.py abi.py) \
+	  -k "not postgres$(if $(T), and ($(T)))"
 
 bench: test-deps ## ratios against nginx, sqlite3, pgbench, graphile-worker and pg-boss in one run (T=name picks)
 	+@$(SUBMAKE) compile test-plugins
 	@$(call install_missing,$(BENCH_PACKAGES))
-	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run $(T)
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run $(T)
 
 fuzz: deps ## each libFuzzer target for FUZZ_SECONDS=10 (T=pattern picks)
 	@$(call install_missing,$(FUZZ_PACKAGES))
@@ -142,13 +165,14 @@ format: ## rewrite the C sources by .clang-format
 
 install: build ## install under PREFIX (DESTDIR honoured)
 	install -Dm755 $(APPSERVER) $(DESTDIR)$(PREFIX)/bin/appserver
+	install -Dm755 $(SLCTL) $(DESTDIR)$(PREFIX)/bin/slctl
 	for p in $(PLUGIN_SO); do install -Dm644 $$p $(DESTDIR)$(PREFIX)/lib/service-layer/plugins/$$(basename $$p); done
 	for h in include/service_layer/*.h; do install -Dm644 $$h $(DESTDIR)$(PREFIX)/include/service_layer/$$(basename $$h); done
 	find migrations -name '*.sql' -exec install -Dm644 {} $(DESTDIR)$(PREFIX)/share/service-layer/{} \;
 	install -Dm644 configs/config.yaml $(DESTDIR)$(PREFIX)/share/doc/service-layer/config.yaml
 
 clean: ## remove what was built
-	rm -rf build build-* appserver
+	rm -rf build build-* appserver slctl
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: help build compile deps test-deps run unit test test-plugins test-fault bench fuzz run-fuzz lint format install clean
+.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-isolated bench fuzz run-fuzz lint format install clean

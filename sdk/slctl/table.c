@@ -1,0 +1,170 @@
+/* table.c - rows and fields in aligned columns, as wide as their characters are on a terminal. */
+#include "slctl.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { NARROW_CELL = 60, NARROW_COLUMNS = 6 };
+
+const char *cell_text(const json_t *v, bool wide)
+{
+    size_t limit = wide ? 4096 : NARROW_CELL;
+    if (!v || json_is_null(v)) return "-";
+    const char *text = json_is_object(v) || json_is_array(v) ? json_text(v) : value_text(v, "");
+    if (json_is_string(v) && !*text) return "\"\"";
+    text = visible(text);
+    if (width(text) <= limit) return text;
+    struct text out = { 0 };
+    for (size_t used = 0; *text;) { /* whole characters, while there is room for them and the dots */
+        size_t n = 1;
+        while ((text[n] & 0xc0) == 0x80)
+            n++;
+        const char *one = keep_copy(text, n);
+        used += width(one);
+        if (used > limit - 1) break;
+        text_add(&out, one, n);
+        text += n;
+    }
+    text_add_cstr(&out, "\u2026");
+    return text_cstr(&out);
+}
+
+/* ---- which columns ---- */
+static bool scalar(const struct document *d, json_t *schema, const json_t *items, const char *name)
+{
+    size_t i;
+    json_t *item;
+    if (schema && json_is_true(json_object_get(schema, "writeOnly"))) return false;
+    if (schema && (has_type(schema, "object") || has_type(schema, "array"))) return false;
+    (void)d;
+    json_array_foreach(items, i, item)
+    {
+        json_t *v = json_object_get(item, name);
+        if (json_is_object(v) || json_is_array(v)) return false;
+        if (json_is_string(v) && strchr(json_string_value(v), '\n')) return false;
+    }
+    return true;
+}
+
+static bool has_column(const struct column *list, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].name, name) == 0) return true;
+    return false;
+}
+
+/* All names in the schema's order, then in that of the rows where no schema tells or all is wished. */
+static size_t all_names(const json_t *items, json_t *schema, bool wide, struct column *out)
+{
+    const char *name;
+    json_t *each, *item;
+    size_t n = 0, i;
+    json_object_foreach(json_object_get(schema, "properties"), name, each) if (n < MAX_COLUMNS) out[n++].name = name;
+    json_array_foreach(items, i, item)
+    {
+        if (i >= 50 || (json_object_size(json_object_get(schema, "properties")) && !wide)) break;
+        json_object_foreach(item, name, each) if (n < MAX_COLUMNS && !has_column(out, n, name)) out[n++].name = name;
+    }
+    return n;
+}
+
+/* A table shows the first few single values, and always how things stand and since when. */
+size_t columns_choose(const struct document *d, const json_t *items, json_t *schema, bool wide, struct column *out)
+{
+    static const char *const wanted[] = { "status", "state", "created_at" };
+    struct column all[MAX_COLUMNS];
+    memset(all, 0, sizeof all);
+    size_t n = 0, names = all_names(items, schema, wide, all), late = 0;
+    json_t *properties = json_object_get(schema, "properties");
+    for (size_t w = 0; w < 3; w++)
+        late += has_column(all, names, wanted[w]);
+    for (size_t i = 0; i < names; i++) {
+        json_t *own = d ? resolve(d, json_object_get(properties, all[i].name)) : NULL;
+        bool must = false;
+        if (wide && !(own && json_is_true(json_object_get(own, "writeOnly")))) {
+            out[n++] = all[i];
+            continue;
+        }
+        if (!scalar(d, own, items, all[i].name)) continue;
+        for (size_t w = 0; w < 3; w++)
+            must = must || strcmp(all[i].name, wanted[w]) == 0;
+        if (must && late) late--;
+        if (must || n + late < NARROW_COLUMNS) out[n++] = all[i];
+    }
+    if (n == 0 && schema) return columns_choose(d, items, NULL, wide, out); /* it tells nothing that could be shown */
+    return n;
+}
+
+/* ---- printing ---- */
+static void heading(const char *name, size_t pad)
+{
+    struct text upper = { 0 };
+    text_add(&upper, "", 0);
+    for (const char *p = visible(name); *p; p++) {
+        char ch = *p >= 'a' && *p <= 'z' ? (char)(*p - 32) : *p;
+        text_add(&upper, &ch, 1);
+    }
+    bool bold = colours();
+    printf("%s%s%s%*s", bold ? "\033[1m" : "", upper.p, bold ? "\033[0m" : "", (int)pad, "");
+}
+
+void table_print(const json_t *items, struct column *columns, size_t n, bool wide, bool heads)
+{
+    size_t i, c, mark = keep_mark();
+    json_t *item;
+    for (c = 0; c < n; c++) {
+        size_t own = heads ? width(visible(columns[c].name)) : 0;
+        if (own > columns[c].width) columns[c].width = own;
+    }
+    json_array_foreach(items, i, item)
+    {
+        for (c = 0; c < n; c++) {
+            size_t own = width(cell_text(json_object_get(item, columns[c].name), wide));
+            if (own > columns[c].width) columns[c].width = own;
+        }
+        keep_release(mark);
+    }
+    for (c = 0; heads && c < n; c++)
+        heading(columns[c].name, c + 1 < n ? columns[c].width - width(visible(columns[c].name)) + 2 : 0);
+    if (heads) printf("\n");
+    json_array_foreach(items, i, item)
+    {
+        for (c = 0; c < n; c++) {
+            const char *text = cell_text(json_object_get(item, columns[c].name), wide);
+            size_t own = width(text);
+            size_t pad = c + 1 == n ? 0 : 2 + (columns[c].width > own ? columns[c].width - own : 0);
+            printf("%s%*s", text, (int)pad, "");
+        }
+        printf("\n");
+        keep_release(mark);
+    }
+}
+
+/* Objects below are shown by the path to their values. */
+static void flatten(json_t *out, const json_t *object, const char *prefix, int depth)
+{
+    const char *name;
+    json_t *v;
+    json_object_foreach((json_t *)object, name, v)
+    {
+        const char *path = *prefix ? keep_text("%s.%s", prefix, name) : name;
+        if (json_is_object(v) && json_object_size(v) && depth < MAX_DEPTH)
+            flatten(out, v, path, depth + 1);
+        else
+            json_object_set(out, path, v);
+    }
+}
+
+void table_fields(const json_t *object, bool wide)
+{
+    json_t *flat = keep_json(json_object()), *v;
+    const char *name;
+    size_t left = 0;
+    flatten(flat, object, "", 0);
+    json_object_foreach(flat, name, v) if (width(visible(name)) > left) left = width(visible(name));
+    json_object_foreach(flat, name, v)
+    {
+        size_t own = width(visible(name));
+        const char *text = cell_text(v, wide || !json_is_array(v));
+        printf("%s%*s%s\n", visible(name), (int)(left - own + 2), "", text);
+    }
+}

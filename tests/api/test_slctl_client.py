@@ -1,0 +1,389 @@
+"""test_slctl_client.py - slctl against a scripted server: what it sends, repeats, caches, and makes of hostile answers."""
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+import pytest
+import yaml
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from fake_api import FakeApi  # noqa: E402
+from server import free_port  # noqa: E402
+from slctl import Slctl, golden  # noqa: E402
+
+PROBLEM = {"Content-Type": "application/problem+json"}
+
+
+def operation(name, summary="", parameters=(), body=None, out=None, status="200"):
+    made = {"operationId": name, "summary": summary, "x-sl-module": name.split(".")[0], "parameters": list(parameters),
+            "responses": {status: {"description": "Good."}}}
+    if body:
+        made["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    if out:
+        made["responses"][status]["content"] = {"application/json": {"schema": out}}
+    return made
+
+
+def parameter(name, where, **schema):
+    return {"name": name, "in": where, "required": where == "path", "schema": schema or {"type": "string"}}
+
+
+THING = {"type": "object", "properties": {
+    "id": {"type": "string", "format": "uuid"}, "name": {"type": "string"}, "size": {"type": "integer"},
+    "tags": {"type": "array", "items": {"type": "string"}}, "status": {"type": "string"}}}
+NEW_THING = {"type": "object", "additionalProperties": False, "required": ["name"], "properties": {
+    "name": {"type": "string", "description": "What it is called."},
+    "size": {"type": "integer", "minimum": 1, "maximum": 9},
+    "ratio": {"type": "number"},
+    "loud": {"type": "boolean", "default": False},
+    "kind": {"type": "string", "enum": ["big", "small"]},
+    "tags": {"type": "array", "items": {"type": "string"}},
+    "parts": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+    "policy": {"type": "object", "additionalProperties": False, "properties": {"max": {"type": "integer"}}},
+    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+    "note": {"type": ["string", "null"]},
+    "owner_id": {"type": "string"},
+    "timeout": {"type": "string"},
+    "token": {"type": "string"}}}
+PAGES = {"type": "object", "properties": {"items": {"type": "array", "items": {"$ref": "#/components/schemas/Thing"}},
+                                          "next_cursor": {"type": ["string", "null"]}}}
+ACCOUNT = parameter("account", "path")
+
+
+def make_document(**more):
+    paths = {
+        "/accounts/{account}/things": {
+            "parameters": [ACCOUNT],
+            "get": operation("things.list", "List things.", [parameter("limit", "query", type="integer", maximum=2),
+                                                             parameter("cursor", "query"), parameter("tag", "query", type="array", items={"type": "string"})],
+                             out=PAGES),
+            "post": operation("things.create", "Make a thing.", body=NEW_THING, out=THING, status="201")},
+        "/accounts/{account}/things/{thing}": {
+            "get": operation("things.get", "Read a thing.", [ACCOUNT, parameter("thing", "path")], out=THING),
+            "patch": operation("things.update", "Change a thing.", [ACCOUNT, parameter("thing", "path")], body=THING),
+            "delete": operation("things.delete", "Delete a thing.", [ACCOUNT, parameter("thing", "path")], status="204")},
+        "/accounts/{account}": {"delete": operation("accounts.delete", "Delete an account.", [ACCOUNT], status="204")},
+        "/report": {"get": {**operation("report.get"), "responses": {"200": {"content": {"application/x-ndjson": {}}}}}},
+    }
+    paths.update(more)
+    return {"openapi": "3.1.0", "info": {"title": "fake", "version": "1"}, "paths": paths, "components": {"schemas": {"Thing": THING}}}
+
+
+@pytest.fixture
+def api():
+    fake = FakeApi(make_document())
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def slctl(api):
+    return Slctl(api.url, "tok-123", SERVICE_LAYER_ACCOUNT="acme")
+
+
+THINGS, ONE = "/accounts/acme/things", "/accounts/acme/things/t1"
+
+
+def body_of(api, slctl, *args, **more):
+    api.requests.clear()
+    slctl("things", "create", *args, **more)
+    return json.loads(api.of("POST", THINGS)[0][3])
+
+
+def test_flags_become_a_typed_body(api, slctl, tmp_path):
+    api.answers["POST", THINGS] = [(201, {}, {"id": "t1"})]
+    assert body_of(api, slctl, "--name", "a", "--size", "3", "--ratio=0.1", "--loud", "--kind", "big", "--tags", "a,b", "--tags", "c",
+                   "--parts", '{"n":1}', "--parts", '[{"n":2}]', "--policy.max", "7", "--labels", "k=v,l=w", "--labels.m", "x",
+                   "--note", "null", "--owner", "o1", "--timeout", "5s", "--body.token", "t") == {
+        "name": "a", "size": 3, "ratio": 0.1, "loud": True, "kind": "big", "tags": ["a", "b", "c"], "parts": [{"n": 1}, {"n": 2}],
+        "policy": {"max": 7}, "labels": {"k": "v", "l": "w", "m": "x"}, "note": None, "owner_id": "o1", "timeout": "5s", "token": "t"}
+    assert api.of("POST", THINGS)[0][2]["authorization"] == "Bearer tok-123"
+    assert body_of(api, slctl, "--name", "@@x", "--no-loud", "--tags", '["a,b"]')["name"] == "@x"
+    (tmp_path / "secret").write_text("s3cr3t\n")
+    (tmp_path / "body.yaml").write_text("name: one\nsize: 2\nlabels: {a: \"1\"}\n")
+    assert body_of(api, slctl, "--name", f"@{tmp_path}/secret") == {"name": "s3cr3t"}
+    assert body_of(api, slctl, "--name-file", f"{tmp_path}/secret") == {"name": "s3cr3t"}
+    assert body_of(api, slctl, "--name", "@-", input="piped\n") == {"name": "piped"}
+    assert body_of(api, slctl, "-f", f"{tmp_path}/body.yaml", "--size", "5", "--labels.b", "2") == {
+        "name": "one", "size": 5, "labels": {"a": "1", "b": "2"}}
+    assert body_of(api, slctl, "-f", "-", input='{"name": "in"}') == {"name": "in"}
+    api.answers["GET", THINGS] = [(200, {}, {"items": [], "next_cursor": None})]
+    slctl("things", "list", "--tag", "a", "--tag", "b c", "--limit", "2")
+    assert api.of("GET", THINGS)[-1][1] == THINGS + "?tag=a&tag=b%20c&limit=2"
+
+
+def test_a_wrong_command_line_sends_nothing(api, slctl):
+    for args, words in [
+        (["things", "create"], "Missing: --name."),
+        (["things", "create", "--name", "a", "--size", "x"], "--size x: must be integer 1..9."),
+        (["things", "create", "--name", "a", "--size", "99999999999999999999"], "must be integer"),
+        (["things", "create", "--name", "a", "--kind", "huge"], "--kind huge: must be one of big, small."),
+        (["things", "create", "--name", "a", "--policy.min", "1"], 'there is no field "min"'),
+        (["things", "create", "--name", "a", "--policy", "5"], "--policy 5: must be object."),
+        (["things", "create", "--name", "a", "--nonsense", "1"], "There is no flag --nonsense"),
+        (["things", "create", "--name"], "--name needs a value"),
+        (["things", "create", "-f", "-"], "standard input:1:"),
+        (["things", "create", "--name", "a", "one", "two"], "Unexpected word"),
+        (["things", "get"], "thing is missing"),
+        (["things", "list", "--idempotency-key", "k"], "only commands that POST"),
+        (["things", "get", "t1", "--all"], "has no pages"),
+        (["things", "create", "--name", "a", "--watch"], "only commands that read"),
+        (["accounts", "delete"], "account is missing"),
+        (["thngs"], 'There is no command "thngs"'),
+        (["things", "list", "-o", "xml"], "must be json, yaml, table or wide"),
+        (["--timeout", "soon", "things"], "must be a duration"),
+        (["--addr", "ftp://x", "things"], "http:// or https://"),
+    ]:
+        p = slctl(*args, input='{"name": [', code=2)
+        assert words in p.stderr and p.stderr.startswith("slctl: "), (args, p.stderr)
+    assert [r for r in api.requests if r[1] != "/openapi.json"] == []
+
+
+@pytest.mark.parametrize("status,code", [(400, 1), (401, 8), (403, 8), (404, 3), (409, 4), (412, 4), (413, 1), (422, 1), (429, 1),
+                                         (500, 5), (502, 5), (503, 5), (504, 5), (302, 5)])
+def test_the_problem_is_told_in_its_words(api, slctl, status, code):
+    api.answers["GET", ONE] = [(status, PROBLEM, json.dumps({"detail": "It will not do.", "code": "no_way", "trace_id": "abc",
+                                                              "errors": [{"pointer": "/size", "detail": "must be small"}]}))]
+    p = slctl("things", "get", "t1", code=code)
+    assert p.stderr == f"slctl: It will not do. ({status} no_way)\n  /size must be small\n  trace_id abc\n" and p.stdout == ""
+
+
+def test_a_server_that_is_not_there_or_is_silent(api, slctl):
+    assert "127.0.0.1" in slctl("--addr", f"127.0.0.1:{free_port()}", "status", code=6).stderr
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        p = slctl("--addr", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", "300ms", "status", code=7)
+    assert "within 300 ms" in p.stderr
+
+
+def test_a_post_is_repeated_with_one_key(api, slctl):
+    busy = (503, {**PROBLEM, "Retry-After": "0"}, '{"detail": "later"}')
+    api.answers["POST", THINGS] = [busy, (0, {}, ""), (429, {"Retry-After": "0"}, "{}"), (201, {}, {"id": "t1"})]
+    slctl("things", "create", "--name", "a")
+    sent = api.of("POST", THINGS)
+    assert len(sent) == 4 and len({r[2]["idempotency-key"] for r in sent}) == 1 and len({r[3] for r in sent}) == 1
+    api.answers["POST", THINGS] = [(0, {}, "")]
+    p = slctl("things", "create", "--name", "a", "--idempotency-key", "mine", code=6)
+    assert "--idempotency-key mine" in p.stderr and api.of("POST", THINGS)[-1][2]["idempotency-key"] == "mine"
+    api.answers["PATCH", ONE] = [(0, {}, "")]
+    slctl("things", "update", "t1", "--name", "b", "--if-match", "3", code=6)
+    assert len(api.of("PATCH", ONE)) == 1 and api.of("PATCH", ONE)[0][2]["if-match"] == '"3"'
+    api.answers["GET", ONE] = [(503, {**PROBLEM, "Retry-After": "3600"}, '{"detail": "later"}')]
+    started = len(api.requests)
+    assert "try again after 3600 s" in slctl("things", "get", "t1", code=5).stderr
+    assert len(api.requests) == started + 1
+
+
+def test_the_document_is_cached_and_asked_for_again_when_a_word_is_new(api, slctl):
+    slctl("things", "--help")
+    slctl("things", "get", "--help")
+    assert len(api.of("GET", "/openapi.json")) == 1
+    api.document = make_document(**{"/new": {"get": operation("new.get", "It came later.")}})
+    api.answers["GET", "/new"] = [(200, {}, {"it": "is new"})]
+    assert json.loads(slctl("new").stdout) == {"it": "is new"}
+    assert api.of("GET", "/openapi.json")[-1][2]["if-none-match"] == '"doc"'
+    api.answers["GET", "/openapi.json"] = [(304, {}, "")]
+    slctl("--refresh", "new")
+    files = os.listdir(slctl.home + "/.cache/slctl")
+    assert len(files) == 1 and stat.S_IMODE(os.stat(f"{slctl.home}/.cache/slctl/{files[0]}").st_mode) == 0o600
+    for i in range(40):
+        with open(f"{slctl.home}/.cache/slctl/{i:032x}.openapi", "w") as f:
+            f.write("\n{}")
+    api.answers.pop(("GET", "/openapi.json"))
+    slctl("--refresh", "new")
+    assert len(os.listdir(slctl.home + "/.cache/slctl")) <= 32
+    api.close()
+    words = [line.split("\t")[0] for line in slctl("__complete", "--", "things", "").stdout.splitlines()]
+    assert words == ["create", "delete", "get", "list", "update"]
+
+
+def test_pages_are_followed_to_their_end(api, slctl):
+    pages = [(200, {}, {"items": [{"id": str(i), "name": f"n{i}"}], "next_cursor": f"c{i}" if i < 3 else None}) for i in range(4)]
+    api.answers["GET", THINGS] = list(pages)
+    assert [x["id"] for x in json.loads(slctl("things", "list", "--all").stdout)["items"]] == ["0", "1", "2", "3"]
+    assert [r[1].split("?")[1] for r in api.of("GET", THINGS)] == ["limit=2", "limit=2&cursor=c0", "limit=2&cursor=c1", "limit=2&cursor=c2"]
+    api.answers["GET", THINGS] = [pages[0]]
+    assert "There is more: --all, or --cursor c0" in slctl("things", "list", "-o", "table").stderr
+    assert "does not end" in slctl("things", "list", "--all", code=5).stderr
+
+
+ROWS = [{"id": "1", "name": "schön", "size": 1, "tags": ["x"], "status": "ok"},
+        {"id": "2", "name": "日本", "size": 22, "tags": [], "status": "\x1b[31mred\x1b[0m\u009b2J"},
+        {"id": "3", "name": "long " * 30, "size": None, "tags": ["a", "b"], "status": ""}]
+
+
+def test_tables_align_what_people_write_and_show_what_could_steer_a_terminal(api, slctl):
+    api.answers["GET", THINGS] = [(200, {}, {"items": ROWS, "next_cursor": None})]
+    api.answers["GET", ONE] = [(200, {}, {**ROWS[0], "policy": {"max": 3, "deep": {"er": True}}})]
+    for form in ("table", "wide", "yaml", "json"):
+        text = slctl("things", "list", "-o", form).stdout
+        assert "\x1b" not in text and "\u009b" not in text
+        golden(f"rows-{form}", text)
+    golden("row-table", slctl("things", "get", "t1", "-o", "table").stdout)
+    assert slctl("things", "list", "-o", "table", "--no-headers").stdout.count("\n") == 3
+    assert json.loads(slctl("things", "list").stdout)["items"] == ROWS
+
+
+def test_yaml_reads_back_as_what_it_was(api, slctl):
+    hard = {"a": ["yes", "No", "null", "~", "", " x", "1", "0x10", "1e3", "-", "- a", "a: b", "#c", "@d", "2024-01-01", "a\nb\n", "é\u2028", "\x07",
+                  "'", '"', "{x", "[y", "*z", "&w", "!t", "%p", "|", ">", "=", "<<", "on", "1_000", "12:30", ".5", ".inf"],
+            "yes": True, "1": 1, "n": None, "f": 0.1, "big": 9007199254740993, "e": {}, "l": [], "d": {"": {"x": [[1, [2]], {}]}}}
+    api.answers["GET", ONE] = [(200, {}, hard)]
+    text = slctl("things", "get", "t1", "-o", "yaml").stdout
+    assert yaml.safe_load(text) == hard
+    api.answers["POST", THINGS] = [(201, {}, {})]
+    api.document["paths"]["/accounts/{account}/things"]["post"]["requestBody"]["content"]["application/json"]["schema"] = {}
+    slctl("--refresh", "things", "create", "-f", "-", input=text)
+    assert json.loads(api.of("POST", THINGS)[-1][3]) == hard
+
+
+def test_contexts_keep_their_token_to_their_server(api, slctl):
+    bare = Slctl("", None)
+    bare.env.pop("SERVICE_LAYER_ADDR")
+    api.answers["GET", THINGS] = [(200, {}, {"items": []})]
+    bare("context", "set", "one", "--addr", api.url, "--token", "tok-one", "--tenant", "t1", "--account", "acme", "-o", "yaml")
+    bare("context", "set", "two", "--addr", "http://127.0.0.1:9", "--token", "@-", input="tok-two\n")
+    path = bare.home + "/.config/slctl/config.yaml"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert bare("things", "list").stdout == "items: []\n"
+    sent = api.of("GET", THINGS)[-1][2]
+    assert sent["authorization"] == "Bearer tok-one" and sent["x-tenant-id"] == "t1"
+    bare("things", "list", "acme", "--addr", api.url, "--context", "two")
+    assert "authorization" not in api.of("GET", THINGS)[-1][2]
+    listed = bare("context", "list", "-o", "table").stdout
+    golden("contexts", listed, [(api.url, "http://ADDR")])
+    assert "tok-" not in listed + bare("context", "show", "two").stdout
+    assert yaml.safe_load(open(path))["contexts"]["two"]["token"] == "tok-two"
+    bare("context", "use", "two")
+    assert yaml.safe_load(open(path))["current"] == "two"
+    os.chmod(path, 0o644)
+    assert "can be read by others" in bare("context", "delete", "two").stderr
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600 and "two" not in open(path).read()
+    bare("context", "use", "two", code=2)
+    open(path, "w").write("contexts: {}\ncontexts: {}\n")
+    assert f"{path}:2: " in bare("context", "list", code=2).stderr
+
+
+def test_a_trace_of_the_request_hides_the_token(api, slctl):
+    api.answers["GET", ONE] = [(200, {"Set-Cookie": "a=secret"}, {})]
+    p = slctl("things", "get", "t1", "-v")
+    assert "> GET /accounts/acme/things/t1 HTTP/1.1" in p.stderr and "authorization: (hidden)" in p.stderr
+    assert "tok-123" not in p.stderr and "secret" not in p.stderr
+
+
+def test_other_content_is_passed_on_as_it_comes(api, slctl):
+    lines = "".join(json.dumps({"seq": i, "x": "y" * 1000}) + "\n" for i in range(3000))
+    api.answers["GET", "/report"] = [(200, {"Content-Type": "application/x-ndjson"}, lines)]
+    assert slctl("report").stdout == lines
+    api.answers["GET", "/report"] = [(403, PROBLEM, '{"detail": "no"}')]
+    assert slctl("report", code=8).stderr == "slctl: no (403)\n"
+
+
+def hostile_documents():
+    deep = '{"a":' * 5000 + "1" + "}" * 5000
+    loop = make_document()
+    loop["components"]["schemas"]["Thing"] = {"$ref": "#/components/schemas/Thing"}
+    circle = make_document()
+    circle["components"]["schemas"]["Thing"] = {"type": "object", "properties": {"me": {"$ref": "#/components/schemas/Thing"}, "all": {
+        "type": "array", "items": {"$ref": "#/components/schemas/Thing"}}}}
+    strange = make_document(**{
+        "/x\r\nHost: evil": {"get": operation("evil.one")}, "//evil.example/x": {"get": operation("evil.two")},
+        "/ok": {"get": operation("a..b"), "post": operation("--flag"), "put": operation("$(reboot)"), "patch": operation("x" * 500)},
+        "/e": {"get": operation("esc.get", "\x1b]0;owned\x07 text \u009b31m", [parameter("\x1b[2J", "query"), {"name": 5}, 7])},
+        "/t": {"get": {**operation("types.get"), "parameters": "none", "responses": [], "requestBody": 3}},
+        "/n": [], "/m": {"get": "text"}})
+    many = make_document(**{f"/m{i}": {"get": operation(f"many.m{i}.get")} for i in range(4500)})
+    return {"empty": "", "text": "hello", "list": "[]", "no paths": '{"openapi": "3.1.0"}', "paths": '{"openapi": "3.1.0", "paths": []}',
+            "deep": deep, "duplicate": '{"openapi": "3.1.0", "openapi": "3.1.0", "paths": {}}', "loop": json.dumps(loop),
+            "circle": json.dumps(circle), "strange": json.dumps(strange), "many": json.dumps(many), "bytes": b"\xff\xfe{}",
+            "large": '{"openapi": "3.1.0", "paths": {}, "x": "' + "y" * (9 << 20) + '"}'}
+
+
+@pytest.mark.parametrize("name", hostile_documents())
+def test_a_hostile_document_is_an_error_or_harmless(api, slctl, name):
+    api.answers["GET", "/openapi.json"] = [(200, {"Content-Type": "application/json"}, hostile_documents()[name])]
+    api.answers["GET", THINGS] = [(200, {}, {"items": ROWS, "next_cursor": None})]
+    for args in (["help"], ["explain", "things"], ["explain", "things.list"], ["things", "list", "-o", "table"], ["things", "create", "--help"],
+                 ["help", "esc"], ["explain", "esc.get"], ["help", "types"], ["evil"], ["__complete", "--", ""], ["__complete", "--", "esc", "get", "--"]):
+        if name in ("large", "many") and args not in (["help"], ["explain", "things"], ["things", "list", "-o", "table"]):
+            continue
+        p = slctl("--refresh", *args, code=None)
+        assert p.returncode in (0, 2, 5), (args, p.returncode, p.stderr)
+        assert "\x1b" not in p.stdout + p.stderr and "\x9b" not in p.stdout + p.stderr
+        if args == ["things", "list", "-o", "table"] and name in ("loop", "circle", "strange", "many"):
+            assert p.returncode == 0 and "schön" in p.stdout
+        if args == ["evil"]:
+            assert p.returncode in (2, 5)
+    assert all("evil" not in r[1] for r in api.requests)
+
+
+def test_a_hostile_answer_is_an_error_or_harmless(api, slctl):
+    for body in ("[" * 3000 + "]" * 3000, "{", "\x00", '"text"', "null", "[1,2]", "[[],{}]", '{"items": 5}', '{"items": [1, null, []]}',
+                 '{"items": [{"a": {"b": [1]}}], "more": [{}]}', "[" * 60 + "]" * 60):
+        api.answers["GET", THINGS] = [(200, {"Content-Type": "application/json"}, body)]
+        for form in ("json", "yaml", "table", "wide"):
+            assert slctl("things", "list", "-o", form, code=None).returncode in (0, 5)
+        assert slctl("things", "list", "--all", code=None).returncode in (0, 5)
+
+
+def event(n):
+    return f'id: e{n}\nevent: orders.new\ndata: {{"id": "e{n}", "topic": "orders.new", "key": null, "payload": {{"n": {n}}}}}\n\n'
+
+
+def test_events_are_followed_over_broken_connections(api, slctl):
+    stream = {"Content-Type": "text/event-stream"}
+    api.answers["GET", "/system/events"] = [
+        (200, stream, ": hello\nretry: 10\n\n" + event(1) + "id: half\ndata: {"), (0, {}, ""), (503, {}, "{}"),
+        (200, stream, event(2).replace("\n", "\r\n") + "data: one\ndata: two\n\n" + event(3))]
+    p = slctl("bus", "events", "tail", "--topic", "orders.*", "--count", "4", "-o", "json")
+    got = [json.loads(line) for line in p.stdout.splitlines()]
+    assert [e.get("payload") for e in got] == [{"n": 1}, {"n": 2}, "one\ntwo", {"n": 3}]
+    sent = api.of("GET", "/system/events")
+    assert sent[0][1] == "/system/events?topic=orders.%2A" and sent[0][2]["accept"] == "text/event-stream"
+    assert "last-event-id" not in sent[0][2] and [r[2]["last-event-id"] for r in sent[1:]] == ["half"] * 3
+    api.answers["GET", "/system/events"] = [(403, PROBLEM, '{"detail": "no scope"}')]
+    assert "no scope" in slctl("bus", "events", "tail", code=8).stderr
+    api.answers["GET", "/system/events"] = [(200, {}, {"items": []})]
+    assert "no event stream" in slctl("bus", "events", "tail", code=5).stderr
+    api.answers["GET", "/system/events"] = [(200, stream, event(1) * 3)]
+    golden("events", slctl("bus", "events", "tail", "--count", "2", "-o", "table").stdout)
+
+
+def test_watch_prints_what_is_new(api, slctl):
+    api.answers["GET", THINGS] = [(200, {}, {"items": ROWS[:1]}), (200, {}, {"items": ROWS[:2]}), (500, PROBLEM, '{"detail": "ouch"}'),
+                                  (200, {}, {"items": [{**ROWS[0], "size": 9}, ROWS[1]]}), (403, PROBLEM, '{"detail": "over"}')]
+    p = slctl("things", "list", "--watch=100ms", "-o", "json", code=8)
+    assert [(r["id"], r["size"]) for r in map(json.loads, p.stdout.splitlines())] == [("1", 1), ("2", 22), ("1", 9)]
+    assert p.stderr == "slctl: ouch (500)\nslctl: over (403)\n"
+    api.answers["GET", THINGS] = [(200, {}, {"items": ROWS[:1]})]
+    running = slctl.start("things", "list", "-w", "-o", "table")
+    assert running.stdout.readline().startswith("ID")
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=20)
+
+
+def test_help_names_what_the_document_tells(api, slctl):
+    golden("help-things", slctl("help", "things").stdout)
+    golden("help-things-create", slctl("things", "create", "--help").stdout)
+    golden("explain-things", slctl("explain", "things").stdout)
+    golden("explain-things-create", slctl("explain", "things.create").stdout)
+    golden("help-exit-codes", slctl("help", "exit-codes").stdout)
+    golden("help", slctl("help").stdout, [(api.url, "http://ADDR")])
+    assert slctl(code=2).stdout == slctl("help").stdout
+
+
+def test_output_that_nobody_reads_is_no_noise(api, slctl):
+    api.answers["GET", THINGS] = [(200, {}, {"items": ROWS * 2000})]
+    running = slctl.start("things", "list")
+    running.stdout.readline()
+    running.stdout.close()
+    assert running.wait(timeout=20) == 10 and running.stderr.read() == ""
+    running.stderr.close()
+    with open("/dev/full", "w") as full:
+        import subprocess
+        p = subprocess.run([*map(str, running.args)], env=slctl.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert p.returncode == 10 and "could not be written" in p.stderr
