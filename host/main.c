@@ -197,6 +197,9 @@ static bool start_serving(call *c)
     http_setup(&http);
     wipe_tokens(&cfg->api_tokens);
     wipe_tokens(&cfg->admin_tokens);
+    wipe_tokens(&cfg->users);
+    explicit_bzero((char *)(uintptr_t)cfg->jwt_secret.p, cfg->jwt_secret.n);
+    cfg->jwt_secret.n = 0;
     host.stage = MODULES_ON;
     if (modules_start(c, false, why, sizeof why)) return failed("modules cannot start", why, EXIT_RUNTIME);
     if (host.stopping) return false;
@@ -396,6 +399,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
     module_builtin(&tokens_plugin);
+    module_builtin(&auth_plugin);
     module_builtin(&bus_plugin);
     if (cfg->check_plugin.n) {
         bool good = plugin_check(cfg->check_plugin.p, sl_is(cfg->check_format, "json"), out);
@@ -434,6 +438,8 @@ int main(int argc, char **argv)
     host.cfg = config_load(argc, argv, environ, &errors);
     if (!host.cfg)
         print(stderr, &errors);
+    else if (host.cfg->hash_password)
+        code = password_command();
     else if (answered(host.cfg, &out))
         code = EXIT_FINE;
     else

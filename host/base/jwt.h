@@ -11,7 +11,8 @@ enum { JWT_MAX = 8192, JWT_SECRET_MIN = 32, JWT_KEYS_MAX = 32, JWT_ID_MAX = 256 
  * NULL: why. */
 typedef struct jwt_keys jwt_keys;
 jwt_keys *jwt_keys_read(sl_str text, char *why, size_t why_size);
-void jwt_keys_free(jwt_keys *k); /* accepts NULL */
+jwt_keys *jwt_keys_load(sl_str file, char *why, size_t why_size); /* of a file of at most 256 KiB */
+void jwt_keys_free(jwt_keys *k);                                  /* accepts NULL */
 size_t jwt_keys_count(const jwt_keys *k);
 
 sl_str jwt_sign(arena *a, sl_str secret, const json_t *claims); /* HS256 */

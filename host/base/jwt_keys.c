@@ -7,7 +7,7 @@
 #include <openssl/pem.h>
 #include <stdlib.h>
 
-enum { RSA_MIN = 2048, RSA_MAX = 8192 };
+enum { RSA_MIN = 2048, RSA_MAX = 8192, FILE_MAX = 256 << 10 };
 
 void jwt_keys_free(jwt_keys *k)
 {
@@ -135,4 +135,19 @@ jwt_keys *jwt_keys_read(sl_str text, char *why, size_t why_size)
     if (good) return k;
     jwt_keys_free(k);
     return NULL;
+}
+
+jwt_keys *jwt_keys_load(sl_str file, char *why, size_t why_size)
+{
+    static char text[FILE_MAX]; /* public keys: nothing to wipe */
+    char path[4096];
+    if (file.n >= sizeof path) return snprintf(why, why_size, "the path is too long"), NULL;
+    memcpy(path, file.p, file.n);
+    path[file.n] = 0;
+    FILE *f = fopen(path, "re");
+    if (!f) return snprintf(why, why_size, "%.200s cannot be read", path), NULL;
+    size_t n = fread(text, 1, sizeof text, f);
+    fclose(f);
+    if (n == sizeof text) return snprintf(why, why_size, "%.200s is longer than 256 KiB", path), NULL;
+    return jwt_keys_read(sl_lit(text, n), why, why_size);
 }

@@ -23,7 +23,8 @@ struct request {         /* pooled; outlives the exchange where it must */
     struct request *next; /* in the pool */
     struct known_headers known;
     struct identity identity;
-    bearer *bearer; /* held: whose text the identity is; NULL = anonymous */
+    bearer *bearer;          /* held: whose text the identity is; NULL = anonymous */
+    const char *token_fault; /* a sentence: why the token that came is none */
     sl_str request_id, trace_id;
     json_t *body, *query;           /* checked input */
     sl_str page_limit, page_cursor; /* of a GET whose query schema does not name them */
