@@ -109,7 +109,7 @@ static void add_classic(buf *b, sl_str salt, sl_str message)
 /* The form for hardware wallets: the hash of a transaction of no fees and one empty signer, on network 0. */
 static void add_transaction(buf *b, sl_str salt, sl_str message)
 {
-    static const char head[46] = { [25] = 1 };
+    static const char head[48] = { [25] = 1 };
     unsigned char hash[32];
     buf tx;
     buf_init(&tx, b->max);
