@@ -157,15 +157,19 @@ static sl_err whoami(void *self, sl_call *c)
 
 static const sl_entry entries[] = {
     { SL_ROUTE, "POST /auth/login", login, .in = CREDENTIALS, .out = SESSION, .flags = SL_SENSITIVE,
+      .problems = "401 invalid_credentials, 404 sign_in_disabled, 429 too_many_failures",
       .doc = "Sign in with user and password." },
     { SL_ROUTE, "POST /auth/refresh", refresh, .in = REFRESH, .out = SESSION, .flags = SL_SENSITIVE,
+      .problems = "401 invalid_refresh_token, 404 sign_in_disabled",
       .doc = "New tokens for a session. A refresh token that comes twice ends the session." },
-    { SL_ROUTE, "POST /auth/logout", logout, .scope = "self", .status = 204,
+    { SL_ROUTE, "POST /auth/logout", logout, .scope = "self", .status = 204, .problems = "409 no_session",
       .doc = "End the session: its tokens are good no more." },
     { SL_ROUTE, "GET /auth/whoami", whoami, .scope = "self", .out = WHOAMI, .doc = "Who the caller is and may do." },
     { SL_ROUTE, "POST /auth/wallet/challenge", wallet_challenge, .in = WALLET_ASK, .out = WALLET_CHALLENGE,
+      .problems = "404 sign_in_disabled, 422 invalid_wallet",
       .doc = "A message for a Neo N3 wallet to sign, good for five minutes." },
     { SL_ROUTE, "POST /auth/wallet/login", wallet_login, .in = WALLET_PROOF, .out = SESSION, .flags = SL_SENSITIVE,
+      .problems = "401 invalid_signature, 404 sign_in_disabled, 429 too_many_failures",
       .doc = "Sign in with the wallet's signature of a challenge." },
 };
 static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 } };

@@ -123,6 +123,18 @@ static const char *check_provider_role(sl_str s)
     return next_word(&s, &from) && next_word(&s, &to) && !next_word(&s, &from) ? NULL : "must be `CLAIM ROLE`";
 }
 
+static const char *check_collector(sl_str s)
+{
+    bool scheme = str_starts(s, "http://") || str_starts(s, "https://");
+    return s.n == 0 || (scheme && s.n > 8 && s.n < 2000) ? NULL : "must be an http or https URL";
+}
+
+static const char *check_ratio(sl_str s)
+{
+    double v;
+    return str_to_real(s, &v) && v >= 0 && v <= 1 ? NULL : "must be a number from 0 to 1, such as 0.1";
+}
+
 static const char *check_directory(sl_str s) { return s.n < 4096 ? NULL : "must be shorter than 4096 bytes"; }
 
 const struct setting settings[] = {
@@ -222,6 +234,25 @@ const struct setting settings[] = {
     { "metrics.token", SET_TEXT, PUB(metrics_token), "", .check = check_token, .secret = true,
       .doc = "Bearer token that `/metrics` asks for; empty = open." },
 
+    { "tracing.endpoint", SET_TEXT, PUB(trace_endpoint), "", "OTEL_EXPORTER_OTLP_ENDPOINT", .check = check_collector,
+      .doc =
+          "Collector that spans are sent to by OTLP over HTTP, such as `http://localhost:4318`; empty = no tracing." },
+    { "tracing.headers", SET_TEXT, PUB(trace_headers), "", "OTEL_EXPORTER_OTLP_HEADERS", .secret = true,
+      .doc = "Headers for the collector: `name=value` pairs with commas, values percent-encoded." },
+    { "tracing.service_name", SET_TEXT, PUB(trace_service), "service-layer", "OTEL_SERVICE_NAME",
+      .doc = "Name of this service in traces." },
+    { "tracing.sample_ratio", SET_TEXT, PUB(trace_ratio), "1", "OTEL_TRACES_SAMPLER_ARG", .check = check_ratio,
+      .doc = "Part of the traces beginning here that is recorded, 0 to 1; for others the caller's `traceparent` says "
+             "it." },
+    { "tracing.queue", SET_INT, PUB(trace_queue), "8192", .min = 64, .max = 1000000,
+      .doc = "Spans that may wait for the collector; more are dropped and counted." },
+    { "tracing.batch", SET_INT, PUB(trace_batch), "512", .min = 1, .max = 1000000,
+      .doc = "So many waiting spans are sent at once, without waiting for `interval`." },
+    { "tracing.interval", SET_DURATION, PUB(trace_interval_ms), "1s", .min = 10, .max = HOUR,
+      .doc = "How often waiting spans are sent." },
+    { "tracing.timeout", SET_DURATION, PUB(trace_timeout_ms), "10s", .min = 10, .max = HOUR,
+      .doc = "For the collector to take a batch." },
+
     { "auth.tokens", SET_LIST, PUB(api_tokens), "", "API_TOKENS API_TOKEN", "api-tokens", .check = check_token,
       .secret = true, .doc = "Bearer tokens of services: every tenant, no administration." },
     { "auth.admin_tokens", SET_LIST, PUB(admin_tokens), "", "ADMIN_TOKENS ADMIN_TOKEN", .check = check_token,
@@ -266,6 +297,19 @@ const struct setting settings[] = {
     { "security.secret_encryption_key", SET_TEXT, PUB(secret_keys), "", "SECRET_ENCRYPTION_KEY", .secret = true,
       .doc = "Master key of 16, 24 or 32 bytes, raw, base64 or hex; several with commas: the first seals, all unseal. "
              "Mandatory with a durable store." },
+
+    { "audit.enabled", SET_BOOL, PUB(audit), "true",
+      .doc = "Record every changing and every refused call in the store; see docs/security.md." },
+    { "audit.file", SET_TEXT, PUB(audit_file), "", "AUDIT_LOG_PATH", .check = check_directory,
+      .doc = "File that gets each record as a JSON line, too. Calls that cannot be recorded in it are refused." },
+    { "audit.file_max", SET_SIZE, PUB(audit_file_max), "100MiB", .min = 64 * KIB, .max = 64 * GIB,
+      .doc = "Size at which the file becomes `FILE.1` and a new one is begun." },
+    { "audit.file_keep", SET_INT, PUB(audit_file_keep), "10", .min = 1, .max = 1000,
+      .doc = "Such older files that are kept." },
+    { "audit.refusals", SET_INT, PUB(audit_refusals), "50", .min = 1, .max = 500,
+      .doc = "Refused calls of one caller that get a record each in ten seconds; more are counted in one." },
+    { "audit.keep_days", SET_INT, PUB(audit_keep_days), "365", .min = 0, .max = 36500,
+      .doc = "Age at which records leave the store; 0 = never. Files are not affected." },
 
     { "modules.dirs", SET_LIST, PUB(plugin_dirs), "", "PLUGIN_DIRS", .check = check_directory,
       .doc = "Directories searched for plugins; empty = the ones that came with the executable." },
