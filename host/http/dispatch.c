@@ -69,10 +69,7 @@ static bool serving(struct request *rq)
 }
 
 /* Health stays reachable under load: whoever watches must not take it for death. */
-static bool exempt(const struct request *rq)
-{
-    return rq->route->built_in && !sl_given(rq->route->scope) && sl_is(rq->route->method, "GET");
-}
+static bool exempt(const struct request *rq) { return rq->route->exempt; }
 
 static bool admit(struct request *rq)
 {
@@ -137,7 +134,8 @@ static sl_err before_commit(call *c)
     struct request *rq = c->context;
     if ((sl_given(rq->page_limit) || sl_given(rq->page_cursor)) && !rq->page_used)
         return unused_page(rq); /* answers no list */
-    return sl_given(rq->key) ? idempotency_keep(c, rq) : SL_OK;
+    sl_err e = audit_join(c, rq);
+    return !e && sl_given(rq->key) ? idempotency_keep(c, rq) : e;
 }
 
 static void log_failure(call *c, const struct request *rq, sl_err e, int status)
@@ -152,6 +150,7 @@ static void log_failure(call *c, const struct request *rq, sl_err e, int status)
 static void finish(call *c, struct request *rq, sl_err e)
 {
     const char *code, *detail;
+    if (!audit_end(c, rq, e)) e = SL_EREPLIED;
     rq->call = NULL;
     if (rq->streaming) {
         exchange *x = rq->x;
@@ -232,6 +231,10 @@ static void run(call *c)
     struct request *rq = c->context;
     enum idempotency known = IDEMPOTENCY_NEW;
     sl_err e = SL_OK, ignored;
+    if (!audit_begin(c, rq)) {
+        finish(c, rq, SL_EREPLIED);
+        return;
+    }
     if (sl_given(rq->key)) known = idempotency_find(c, rq, &e);
     if (known == IDEMPOTENCY_NEW && replaced(rq)) {
         start_over(c, rq);
@@ -242,7 +245,10 @@ static void run(call *c)
         /* Another request with this key may have won meanwhile: then its answer is also ours. */
         if (e && sl_given(rq->key) && !rq->streaming && !call_check(c)) known = idempotency_find(c, rq, &ignored);
     }
-    if (known == IDEMPOTENCY_HIT) e = rq->problem ? SL_EREPLIED : SL_OK;
+    if (known == IDEMPOTENCY_HIT) {
+        e = rq->problem ? SL_EREPLIED : SL_OK;
+        rq->audit = NULL; /* what this run did was rolled back */
+    }
     finish(c, rq, e);
 }
 
@@ -253,6 +259,7 @@ static void init(call *c, void *arg)
     c->module = rq->entry->generation->module->name;
     c->ops = &request_ops;
     c->context = rq;
+    c->trace = rq->trace;
     rq->call = c;
 }
 

@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "http/router.h"
+#include "observe/span.h"
 #include "store/store.h"
 
 enum { REPLY_HEADERS = 32, REPLY_MAX = 32 << 20, TRACE_TEXT = 33, KEY_MAX = 255 };
@@ -23,8 +24,11 @@ struct request {         /* pooled; outlives the exchange where it must */
     struct request *next; /* in the pool */
     struct known_headers known;
     struct identity identity;
-    bearer *bearer; /* held: whose text the identity is; NULL = anonymous */
+    bearer *bearer;          /* held: whose text the identity is; NULL = anonymous */
+    const char *token_fault; /* a sentence: why the token that came is none */
     sl_str request_id, trace_id;
+    struct call_trace trace;        /* span: the request's own when it is recorded */
+    uint64_t trace_parent;          /* the span that the client named; 0 = none */
     json_t *body, *query;           /* checked input */
     sl_str page_limit, page_cursor; /* of a GET whose query schema does not name them */
     sl_str key;                     /* Idempotency-Key in force, absent if none */
@@ -33,12 +37,15 @@ struct request {         /* pooled; outlives the exchange where it must */
     sl_str type, etag;
     sl_str code, detail, errors; /* of a problem */
     bool counted, gone, streaming, problem, page_used, stale_key, hit, cors;
-    bool unidentified, asked;      /* whose token it is only the store knows; it was asked */
-    bool limited;                  /* its callers' buckets were charged */
-    struct tenant *tenant;         /* whose calls at once it counts in */
-    sl_str limit_rule, limit_left; /* headers RateLimit-Policy and RateLimit */
-    uint32_t retry_after;          /* seconds; 0 = the default of the status */
-    uint64_t streamed;             /* bytes */
+    bool unidentified, asked;        /* whose token it is only the store knows; it was asked */
+    bool limited;                    /* its callers' buckets were charged */
+    struct tenant *tenant;           /* whose calls at once it counts in */
+    sl_str limit_rule, limit_left;   /* headers RateLimit-Policy and RateLimit */
+    uint32_t retry_after;            /* seconds; 0 = the default of the status */
+    uint64_t streamed;               /* bytes */
+    struct audit_record *audit;      /* joined to the transaction; NULL: nothing of this call is recorded yet */
+    sl_str outcome;                  /* in words, for the audit log */
+    bool audit_reserved, audit_only; /* room in the file is kept; the transaction holds nothing but the record */
     size_t n_headers;
     buf out; /* the body of the answer; its memory is kept for the next request */
     char id_text[ID_TEXT], trace_text[TRACE_TEXT], actor_text[80];
@@ -92,8 +99,8 @@ bool tenant_enter(struct request *rq); /* one more call at once; false: rq has a
 void tenant_leave(struct request *rq);
 
 /* ---- trace.c ---- */
-void trace_read(struct request *rq); /* request id and trace id */
-sl_str trace_parent(struct request *rq, arena *a);
+void trace_read(struct request *rq);                                                  /* request id and trace */
+void trace_request(const struct request *rq, int status, uint64_t bytes, int64_t ns); /* its span, when recorded */
 void trace_from_id(const char *id, char out[TRACE_TEXT]);
 
 /* ---- cors.c ---- */
@@ -116,6 +123,13 @@ sl_err render_failed(const call *c, sl_err e); /* logs which field; what the han
 sl_str cursor_make(arena *a, sl_str route, sl_str id);
 bool cursor_read(arena *a, sl_str route, sl_str cursor, sl_str *id);
 sl_str page_sql(arena *a, sl_str sql, size_t n_args, bool after); /* absent: there is no {{page}} */
+
+/* ---- audit.c; see audit.h ---- */
+bool audit_begin(call *c, struct request *rq);  /* [S] false: it cannot be recorded; rq has a problem */
+sl_err audit_join(call *c, struct request *rq); /* the record joins the call's transaction */
+/* [S] After the commit, or instead of it: the line is in the file. False: the answer is withheld, rq has a problem. */
+bool audit_end(call *c, struct request *rq, sl_err e);
+void audit_done(struct request *rq, int status); /* with the answer: what no transaction carried */
 
 /* ---- access.c ---- */
 void access_setup(void);

@@ -36,7 +36,7 @@ static struct meaning meaning_of(const struct fields *f, const char *flag)
     struct meaning m = { .below = flag[n] ? flag + n + 1 : NULL };
     const char *name = keep_copy(flag, n);
     if (!(m.field = field_find(f, name)) && !m.below) {
-        if (starts(name, "no-") && (m.field = field_find(f, name + 3)) && has_type(m.field->schema, "boolean"))
+        if (starts(name, "no-") && (m.field = field_find(f, name + 3)) && is_switch(m.field->schema))
             m.off = true;
         else if (n > 5 && strcmp(name + n - 5, "-file") == 0 && (m.field = field_find(f, keep_copy(name, n - 5))))
             m.file = true;
@@ -73,7 +73,7 @@ static bool field_flag(struct parsed *p, int argc, char **argv, int *i)
     if (m.off) {
         if (value) fail(USAGE, "%s takes no value.", visible(word));
         value = "false";
-    } else if (!value && !m.below && has_type(m.field->schema, "boolean")) {
+    } else if (!value && !m.below && is_switch(m.field->schema)) {
         bool said = next && (strcmp(argv[*i + 1], "true") == 0 || strcmp(argv[*i + 1], "false") == 0);
         value = said ? argv[++*i] : "true";
     } else if (!value) {
@@ -130,7 +130,7 @@ static void fill_path(struct parsed *p)
         if (field->where != IN_PATH || json_object_get(p->in[IN_PATH], field->name)) continue;
         bool account = strcmp(field->name, "account") == 0 && !own && options.account && p->n_words < missing;
         if (!account && next >= p->n_words)
-            fail(USAGE, "%s is missing: give it as a word or with --%s.", visible(field->name), visible(field->name));
+            fail(USAGE, "%s is missing: give it as a word or with --%s.", visible(field->name), flag_name(field->name));
         set_field(p, (struct meaning){ .field = field }, account ? options.account : p->words[next++]);
     }
     if (next < p->n_words) fail(USAGE, "Unexpected word: %s.", visible(p->words[next]));
@@ -193,7 +193,7 @@ static void need_all(const struct parsed *p, const json_t *body)
         const struct field *f = &p->f->list[i];
         const json_t *have = f->where == IN_BODY ? body : p->in[f->where];
         if (f->required && !json_object_get(have, f->name))
-            text_printf(&missing, "%s--%s", missing.n ? ", " : "", visible(f->name));
+            text_printf(&missing, "%s--%s", missing.n ? ", " : "", flag_name(f->name));
     }
     if (missing.n) fail(USAGE, "Missing: %s. `slctl %s --help` describes them.", missing.p, command_text(p->c));
 }
