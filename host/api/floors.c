@@ -1,6 +1,9 @@
 /* floors.c - what the configuration says to each floor of the host. */
 #include "api/floors.h"
 #include "base/log.h"
+#include <unistd.h>
+
+enum { SPARE_CALLS = 4096 }; /* beside requests and jobs: lifecycle steps, questions, work of the host itself */
 
 struct store_config store_settings(const struct config *c)
 {
@@ -91,10 +94,10 @@ struct http_config http_settings(const struct config *c)
     };
 }
 
-int start_fetch(const struct config *c, char *why, size_t why_size)
+/* Texts of f point into ca and agent. */
+static bool fetch_settings(const struct config *c, struct fetch_config *f, char ca[4096], char agent[64])
 {
-    char ca[4096], agent[64];
-    struct fetch_config f = {
+    *f = (struct fetch_config){
         .allow_private = c->outbound_allow_private,
         .allow = c->outbound_allow.item,
         .n_allow = c->outbound_allow.n,
@@ -104,11 +107,81 @@ int start_fetch(const struct config *c, char *why, size_t why_size)
         .max_bytes = (uint32_t)c->outbound_max_bytes,
         .user_agent = agent,
     };
-    snprintf(agent, sizeof agent, "service-layer/%s", SL_VERSION);
-    if (c->outbound_ca_file.n >= sizeof ca)
-        return snprintf(why, why_size, "outbound.ca_file: the path is too long"), -1;
+    snprintf(agent, 64, "service-layer/%s", SL_VERSION);
+    if (c->outbound_ca_file.n >= 4096) return false;
     memcpy(ca, c->outbound_ca_file.n ? c->outbound_ca_file.p : "", c->outbound_ca_file.n);
     ca[c->outbound_ca_file.n] = 0;
-    if (ca[0]) f.ca_file = ca;
-    return fetch_setup(&f, why, why_size);
+    if (ca[0]) f->ca_file = ca;
+    return true;
+}
+
+int start_fetch(const struct config *c, char *why, size_t why_size)
+{
+    char ca[4096], agent[64];
+    struct fetch_config f;
+    if (fetch_settings(c, &f, ca, agent)) return fetch_setup(&f, why, why_size);
+    snprintf(why, why_size, "outbound.ca_file: the path is too long");
+    return -1;
+}
+
+void start_log(const struct config *c)
+{
+    sl_str l = c->log_level;
+    int level = sl_is(l, "debug") ? SL_DEBUG : sl_is(l, "warn") ? SL_WARN : sl_is(l, "error") ? SL_ERROR : SL_INFO;
+    log_setup(level, sl_is(c->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT, STDERR_FILENO);
+}
+
+static void wipe_list(struct str_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        explicit_bzero((char *)(uintptr_t)list->item[i].p, list->item[i].n);
+    list->n = 0;
+}
+
+void start_http(struct config *c)
+{
+    struct http_config http = http_settings(c);
+    http_setup(&http);
+    wipe_list(&c->api_tokens);
+    wipe_list(&c->admin_tokens);
+}
+
+size_t calls_at_once(const struct config *c) { return (size_t)(c->max_inflight + c->job_concurrency) + SPARE_CALLS; }
+
+int floors_check(const struct config *next, char *why, size_t why_size)
+{
+    struct server_config server = server_settings(next);
+    return server_reconfigure(&server, true, why, why_size);
+}
+
+int floors_apply(struct config *next, char *why, size_t why_size)
+{
+    char ca[4096], agent[64];
+    struct fetch_config f;
+    struct jobs_config jobs = jobs_settings(next);
+    struct server_config server = server_settings(next);
+    int result = server_reconfigure(&server, false, why, why_size);
+    start_log(next);
+    start_http(next);
+    if (fetch_settings(next, &f, ca, agent) && fetch_reconfigure(&f, why, why_size)) result = -1;
+    jobs_reconfigure(&jobs);
+    call_limit(calls_at_once(next));
+    return result;
+}
+
+int start_tracing(const struct config *c, char *why, size_t why_size)
+{
+    struct otlp_config t = {
+        .endpoint = c->trace_endpoint,
+        .headers = c->trace_headers,
+        .service_name = c->trace_service,
+        .queue = (size_t)c->trace_queue,
+        .batch = (size_t)(c->trace_batch < c->trace_queue ? c->trace_batch : c->trace_queue),
+        .interval_ms = (uint32_t)c->trace_interval_ms,
+        .timeout_ms = (uint32_t)c->trace_timeout_ms,
+    };
+    if (!str_to_real(c->trace_ratio, &t.ratio)) t.ratio = 1;
+    int bad = otlp_start(&t, why, why_size);
+    explicit_bzero((char *)(uintptr_t)c->trace_headers.p, c->trace_headers.n);
+    return bad;
 }

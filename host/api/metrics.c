@@ -4,8 +4,10 @@
 #include "base/log.h"
 #include "bus/follow.h"
 #include "net/fetch.h"
+#include "net/otlp.h"
 #include "net/server.h"
 #include "observe/metrics.h"
+#include "observe/span.h"
 #include "store/store.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -114,6 +116,18 @@ static void network(void)
     COUNTER("outbound_received_bytes_total", "Bytes received from outside.", f.bytes);
 }
 
+static void tracing(void)
+{
+    struct spans_stats s = spans_stats();
+    struct otlp_stats o = otlp_stats();
+    if (!spans_on()) return;
+    COUNTER("traces_spans_total", "Spans recorded.", s.recorded);
+    COUNTER("traces_spans_dropped_total", "Spans lost: the queue was full, or the collector took none.", s.dropped);
+    gauge("traces_spans_waiting", "Spans that wait for the collector.", (double)s.waiting);
+    COUNTER("traces_exports_total", "Batches that the collector took.", o.exports);
+    COUNTER("traces_export_failures_total", "Attempts to deliver a batch that failed.", o.failures);
+}
+
 /* ---- modules ---- */
 static void modules(void)
 {
@@ -155,6 +169,7 @@ static void on_scrape(void)
     process();
     store();
     network();
+    tracing();
     modules();
 }
 

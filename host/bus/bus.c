@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "observe/metrics.h"
+#include "observe/span.h"
 #include <stdlib.h>
 
 enum {
@@ -237,7 +238,7 @@ sl_err bus_publish(call *c, sl_str topic, sl_str key, sl_str json, sl_str tenant
     return bus_publish_as(c, id, topic, key, json, tenant, source);
 }
 
-sl_err bus_publish_as(call *c, const char *id, sl_str topic, sl_str key, sl_str json, sl_str tenant, sl_str source)
+static sl_err check(sl_str topic, sl_str key, sl_str json)
 {
     char why[128];
     if (!bus_topic_ok(topic, false)) return SL_EINVAL;
@@ -246,6 +247,11 @@ sl_err bus_publish_as(call *c, const char *id, sl_str topic, sl_str key, sl_str 
     json_t *v = json.p ? json_read(json, why, sizeof why) : NULL;
     if (json.p && !v) return SL_EINVAL;
     json_decref(v);
+    return SL_OK;
+}
+
+static sl_err write_event(call *c, const char *id, sl_str topic, sl_str key, sl_str json, sl_str tenant, sl_str source)
+{
     sl_err e = store_defer(
         c,
         SL("insert into sl_events (id, topic, key, tenant, source, json, created_at, xact) "
@@ -255,6 +261,22 @@ sl_err bus_publish_as(call *c, const char *id, sl_str topic, sl_str key, sl_str 
         if (matches(&bus.all.item[i], topic))
             e = jobs_enqueue_event(c, bus.all.item[i].kind, sl_cstr(id), topic, json, tenant);
     if (!e) store_after_commit(c, counted, bus.published ? metric_series(bus.published, &topic, 1) : NULL);
+    return e;
+}
+
+sl_err bus_publish_as(call *c, const char *id, sl_str topic, sl_str key, sl_str json, sl_str tenant, sl_str source)
+{
+    struct span span;
+    sl_err e = check(topic, key, json);
+    if (e) return e;
+    span_open(&span, c);
+    e = write_event(c, id, topic, key, json, tenant, source);
+    if (span_recorded(&span)) {
+        const struct span_attribute attributes[] = { SPAN_S("messaging.destination.name", topic),
+                                                     SPAN_C("messaging.message.id", id) };
+        span_close(&span, SPAN_PRODUCER, arena_printf(c->arena, "publish %.*s", STR_ARG(topic)),
+                   e ? SL("") : sl_lit(NULL, 0), attributes, 2);
+    }
     return e;
 }
 

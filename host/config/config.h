@@ -21,7 +21,7 @@ struct plugin_config {
     json_t *config;
     int line;
     struct plugin_config *next;
-    json_t *lines;
+    json_t *lines, *section; /* section: all that the file says of it, to compare */
 };
 struct config {
     arena *arena; /* owns all text here */
@@ -62,6 +62,8 @@ struct config {
     /* jobs, bus, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
         job_backoff_max_ms, job_history_ms;
+    sl_str trace_endpoint, trace_headers, trace_service, trace_ratio;
+    int64_t trace_queue, trace_batch, trace_interval_ms, trace_timeout_ms;
     int64_t bus_retention_ms, bus_max_streams, bus_heartbeat_ms;
     bool outbound_allow_private;
     struct str_list outbound_allow;
@@ -91,6 +93,11 @@ int config_plugin_line(const struct config *cfg, const char *plugin, const char 
 void config_print(const struct config *cfg, buf *out);
 void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
                          const json_t *config, buf *out);
+/* The same for a program: settings as JSON objects with commas between, {"path", "value", "origin", "live"}; and the
+ * rest of a plugin's object: "line" (0 = not in the file) and "config". */
+void config_write(const struct config *cfg, buf *out);
+void config_write_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
+                         buf *out);
 /* ---- change.c: a configuration beside the one in force ---- */
 enum { CONFIG_DIFF_MAX = 160, CONFIG_TAG = 33 };
 struct config_diff { /* paths of settings that differ: those that a reload applies, those that need a restart */

@@ -305,22 +305,24 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
     return NULL;
 }
 
+void config_wipe_value(const struct loaded *c, const struct setting *s)
+{
+    const void *field = (const char *)c + s->at;
+    if (s->type == SET_LIST) {
+        const struct str_list *list = field;
+        for (size_t i = 0; i < list->n; i++)
+            config_wipe(list->item[i]);
+    } else {
+        const sl_str *text = field;
+        if (text->n) config_wipe(*text);
+    }
+}
+
 void config_free(struct config *cfg)
 {
     if (!cfg) return;
-    struct loaded *c = (struct loaded *)cfg;
-    for (size_t i = 0; i < n_settings; i++) {
-        if (!settings[i].secret) continue;
-        const void *field = (const char *)c + settings[i].at;
-        if (settings[i].type == SET_LIST) {
-            const struct str_list *list = field;
-            for (size_t j = 0; j < list->n; j++)
-                config_wipe(list->item[j]);
-        } else {
-            const sl_str *text = field;
-            if (text->n) config_wipe(*text);
-        }
-    }
+    for (size_t i = 0; i < n_settings; i++)
+        if (settings[i].secret) config_wipe_value((struct loaded *)cfg, &settings[i]);
     config_free_plugins(cfg);
     arena_free(cfg->arena);
 }

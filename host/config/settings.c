@@ -108,6 +108,18 @@ static const char *check_tenant_rate(sl_str s)
     return check_rate(s);
 }
 
+static const char *check_collector(sl_str s)
+{
+    bool scheme = str_starts(s, "http://") || str_starts(s, "https://");
+    return s.n == 0 || (scheme && s.n > 8 && s.n < 2000) ? NULL : "must be an http or https URL";
+}
+
+static const char *check_ratio(sl_str s)
+{
+    double v;
+    return str_to_real(s, &v) && v >= 0 && v <= 1 ? NULL : "must be a number from 0 to 1, such as 0.1";
+}
+
 static const char *check_directory(sl_str s) { return s.n < 4096 ? NULL : "must be shorter than 4096 bytes"; }
 
 const struct setting settings[] = {
@@ -206,6 +218,25 @@ const struct setting settings[] = {
       .doc = "Form of log lines." },
     { "metrics.token", SET_TEXT, PUB(metrics_token), "", .check = check_token, .secret = true,
       .doc = "Bearer token that `/metrics` asks for; empty = open." },
+
+    { "tracing.endpoint", SET_TEXT, PUB(trace_endpoint), "", "OTEL_EXPORTER_OTLP_ENDPOINT", .check = check_collector,
+      .doc =
+          "Collector that spans are sent to by OTLP over HTTP, such as `http://localhost:4318`; empty = no tracing." },
+    { "tracing.headers", SET_TEXT, PUB(trace_headers), "", "OTEL_EXPORTER_OTLP_HEADERS", .secret = true,
+      .doc = "Headers for the collector: `name=value` pairs with commas, values percent-encoded." },
+    { "tracing.service_name", SET_TEXT, PUB(trace_service), "service-layer", "OTEL_SERVICE_NAME",
+      .doc = "Name of this service in traces." },
+    { "tracing.sample_ratio", SET_TEXT, PUB(trace_ratio), "1", "OTEL_TRACES_SAMPLER_ARG", .check = check_ratio,
+      .doc = "Part of the traces beginning here that is recorded, 0 to 1; for others the caller's `traceparent` says "
+             "it." },
+    { "tracing.queue", SET_INT, PUB(trace_queue), "8192", .min = 64, .max = 1000000,
+      .doc = "Spans that may wait for the collector; more are dropped and counted." },
+    { "tracing.batch", SET_INT, PUB(trace_batch), "512", .min = 1, .max = 1000000,
+      .doc = "So many waiting spans are sent at once, without waiting for `interval`." },
+    { "tracing.interval", SET_DURATION, PUB(trace_interval_ms), "1s", .min = 10, .max = HOUR,
+      .doc = "How often waiting spans are sent." },
+    { "tracing.timeout", SET_DURATION, PUB(trace_timeout_ms), "10s", .min = 10, .max = HOUR,
+      .doc = "For the collector to take a batch." },
 
     { "auth.tokens", SET_LIST, PUB(api_tokens), "", "API_TOKENS API_TOKEN", "api-tokens", .check = check_token,
       .secret = true, .doc = "Bearer tokens of services: every tenant, no administration." },

@@ -71,7 +71,10 @@ static void count(struct request *rq, int status, double seconds)
         route->series->duration = metric_series(duration_seconds, labels, 2);
     }
     series_add(status_series(route->series, route, status), 1);
-    series_add(route->series->duration, seconds);
+    if (rq->trace.recorded)
+        series_observe(route->series->duration, seconds, rq->trace.id);
+    else
+        series_add(route->series->duration, seconds);
 }
 
 /* Numbers for the log line without printf, which would be the dearest part of a small request. With `fraction` the last
@@ -92,6 +95,7 @@ void access_done(struct request *rq, int status, uint64_t bytes)
     uint64_t us = (clock_monotonic() - x->started) / 1000;
     char room[3][24];
     count(rq, status, (double)us / 1e6);
+    if (rq->trace.recorded) trace_request(rq, status, bytes, (int64_t)us * 1000);
     audit_done(rq, status);
     log_info("request", LOG_S("method", x->method), LOG_S("route", rq->route ? rq->route->path : SL("unmatched")),
              LOG_S("path", x->path), LOG_S("status", number((uint64_t)status, false, room[0])),

@@ -69,13 +69,13 @@ void identity_reset(struct request *rq)
     };
 }
 
-/* The host's own public routes do not care who calls. */
+/* Health routes do not care who calls. */
 static void identify(struct request *rq)
 {
     rq->unidentified = false;
     if (rq->bearer) return; /* the route has changed since, not the caller */
     enum bearer_state state = bearer_find(bearer_text(rq->known.authorization), &rq->bearer);
-    rq->unidentified = state == BEARER_ASK && !rq->asked && !(rq->route->built_in && !sl_given(rq->route->scope));
+    rq->unidentified = state == BEARER_ASK && !rq->asked && !rq->route->exempt;
 }
 
 sl_err authorize_ask(call *c, struct request *rq)

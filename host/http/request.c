@@ -142,7 +142,7 @@ static sl_str input_fact(call *c, struct request *rq, sl_str name)
     if (sl_is(name, "role")) return rq->identity.role;
     if (sl_is(name, "request_id")) return rq->request_id;
     if (sl_is(name, "trace_id")) return rq->trace_id;
-    if (sl_is(name, "traceparent")) return trace_parent(rq, c->arena);
+    if (sl_is(name, "traceparent")) return trace_parent(&c->trace, arena_alloc(c->arena, TRACEPARENT_TEXT));
     if (sl_is(name, "method")) return rq->x->method;
     if (sl_is(name, "route")) return rq->route->path;
     if (sl_is(name, "remote")) return rq->x->remote;

@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "http/router.h"
+#include "observe/span.h"
 #include "store/store.h"
 
 enum { REPLY_HEADERS = 32, REPLY_MAX = 32 << 20, TRACE_TEXT = 33, KEY_MAX = 255 };
@@ -25,6 +26,8 @@ struct request {         /* pooled; outlives the exchange where it must */
     struct identity identity;
     bearer *bearer; /* held: whose text the identity is; NULL = anonymous */
     sl_str request_id, trace_id;
+    struct call_trace trace;        /* span: the request's own when it is recorded */
+    uint64_t trace_parent;          /* the span that the client named; 0 = none */
     json_t *body, *query;           /* checked input */
     sl_str page_limit, page_cursor; /* of a GET whose query schema does not name them */
     sl_str key;                     /* Idempotency-Key in force, absent if none */
@@ -96,8 +99,8 @@ bool tenant_enter(struct request *rq); /* one more call at once; false: rq has a
 void tenant_leave(struct request *rq);
 
 /* ---- trace.c ---- */
-void trace_read(struct request *rq); /* request id and trace id */
-sl_str trace_parent(struct request *rq, arena *a);
+void trace_read(struct request *rq);                                                  /* request id and trace */
+void trace_request(const struct request *rq, int status, uint64_t bytes, int64_t ns); /* its span, when recorded */
 void trace_from_id(const char *id, char out[TRACE_TEXT]);
 
 /* ---- cors.c ---- */

@@ -1,4 +1,4 @@
-/* trace.c - the names of a request: X-Request-Id, and the W3C trace context that it belongs to. */
+/* trace.c - the names of a request: X-Request-Id, the W3C trace that it belongs to, and its span there. */
 #include "http/request.h"
 #include <ctype.h>
 
@@ -9,26 +9,6 @@ static bool sane_id(sl_str s)
     for (size_t i = 0; i < s.n; i++)
         if (!isalnum((unsigned char)s.p[i]) && !memchr("._-:+/=@", s.p[i], 8)) return false;
     return true;
-}
-
-static bool lower_hex(sl_str s)
-{
-    bool zero = true;
-    for (size_t i = 0; i < s.n; i++) {
-        if (!isdigit((unsigned char)s.p[i]) && !(s.p[i] >= 'a' && s.p[i] <= 'f')) return false;
-        zero = zero && s.p[i] == '0';
-    }
-    return !zero;
-}
-
-/* W3C Trace Context, 3.2: version-traceid-parentid-flags; later versions may say more behind another dash. */
-static bool trace_parse(sl_str s)
-{
-    if (s.n < 55 || s.p[2] != '-' || s.p[35] != '-' || s.p[52] != '-') return false;
-    if (s.n > 55 && (sl_is(str_sub(s, 0, 2), "00") || s.p[55] != '-')) return false;
-    sl_str version = str_sub(s, 0, 2), flags = str_sub(s, 53, 2);
-    if (sl_is(version, "ff") || !(lower_hex(version) || sl_is(version, "00"))) return false;
-    return lower_hex(str_sub(s, 3, 32)) && lower_hex(str_sub(s, 36, 16)) && (lower_hex(flags) || sl_is(flags, "00"));
 }
 
 /* A UUIDv7 without dashes is unique, and its right part is random as asked for. */
@@ -44,19 +24,42 @@ void trace_read(struct request *rq)
 {
     id_new(rq->id_text);
     rq->request_id = sane_id(rq->known.request_id) ? rq->known.request_id : sl_lit(rq->id_text, ID_TEXT - 1);
-    if (sl_given(rq->known.traceparent) && trace_parse(rq->known.traceparent)) {
-        rq->trace_id = str_sub(rq->known.traceparent, 3, 32);
-        return;
+    if (sl_given(rq->known.traceparent) && trace_join(&rq->trace, rq->known.traceparent)) {
+        rq->trace_parent = rq->trace.span;
+        if (rq->trace.recorded) rq->trace.span = span_id_new(); /* else the caller's is handed on: ours nobody sees */
+    } else {
+        trace_from_id(rq->id_text, rq->trace_text);
+        trace_begin(&rq->trace, sl_lit(rq->trace_text, TRACE_TEXT - 1));
     }
-    rq->known.traceparent = sl_lit(NULL, 0);
-    trace_from_id(rq->id_text, rq->trace_text);
-    rq->trace_id = sl_lit(rq->trace_text, TRACE_TEXT - 1);
+    rq->trace_id = rq->trace.id;
 }
 
-/* For requests that the handler sends on: this trace, with a span id of this request. */
-sl_str trace_parent(struct request *rq, arena *a)
+void trace_request(const struct request *rq, int status, uint64_t bytes, int64_t ns)
 {
-    const char *id = rq->id_text;
-    sl_str flags = sl_given(rq->known.traceparent) ? str_sub(rq->known.traceparent, 53, 2) : SL("00");
-    return arena_printf(a, "00-%.32s-%.4s%.12s-%.2s", rq->trace_id.p, id + 19, id + 24, flags.p);
+    const exchange *x = rq->x;
+    char name[256];
+    int64_t end = span_now();
+    const struct span_attribute attributes[] = {
+        SPAN_S("http.request.method", x->method),
+        SPAN_S("http.route", rq->route ? rq->route->path : sl_lit(NULL, 0)),
+        SPAN_S("url.path", x->path),
+        SPAN_I("http.response.status_code", status),
+        SPAN_I("http.response.body.size", bytes),
+        SPAN_S("client.address", x->remote),
+        SPAN_S("service_layer.tenant", rq->identity.tenant),
+        SPAN_S("enduser.id", rq->identity.actor),
+        SPAN_S("service_layer.request_id", rq->request_id),
+    };
+    int n = snprintf(name, sizeof name, rq->route ? "%.*s %.*s" : "%.*s%.*s", STR_ARG(str_sub(x->method, 0, 32)),
+                     STR_ARG(rq->route ? str_sub(rq->route->path, 0, 200) : SL("")));
+    span_write(&(struct span_record){ .trace = rq->trace.id,
+                                      .id = rq->trace.span,
+                                      .parent = rq->trace_parent,
+                                      .start = end - ns,
+                                      .end = end,
+                                      .kind = SPAN_SERVER,
+                                      .name = sl_lit(name, (size_t)n),
+                                      .error = status >= 500 ? SL("") : sl_lit(NULL, 0),
+                                      .attributes = attributes,
+                                      .n = sizeof attributes / sizeof *attributes });
 }

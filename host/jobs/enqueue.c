@@ -1,14 +1,9 @@
 /* enqueue.c - puts jobs into the caller's transaction and takes them out again. */
 #include "base/id.h"
 #include "jobs/engine.h"
+#include "observe/span.h"
 
 static bool name_fits(sl_str s, size_t max) { return s.n > 0 && s.n <= max && !memchr(s.p, 0, s.n) && str_is_utf8(s); }
-
-static sl_str trace_id(call *c)
-{
-    sl_str t = c->ops && c->ops->input ? c->ops->input(c, SL_IN_FACT, SL("trace_id")) : sl_lit(NULL, 0);
-    return t.n <= 64 ? t : sl_lit(NULL, 0);
-}
 
 static void wake_slot(void *arg)
 {
@@ -22,7 +17,7 @@ static sl_str or_empty(sl_str s) { return s.p ? s : SL(""); }
 
 static sl_err insert(call *c, const sl_job *job, sl_str tenant, sl_str topic)
 {
-    char id[ID_TEXT];
+    char id[ID_TEXT], trace[TRACEPARENT_TEXT];
     struct slot *s = slot_find(job->kind);
     uint32_t attempts = job->attempts ? job->attempts : jobs_attempts(job->kind);
     id_new(id);
@@ -33,7 +28,7 @@ static sl_err insert(call *c, const sl_job *job, sl_str tenant, sl_str topic)
            "nullif($6, ''), nullif($7, ''), 'waiting', coalesce(nullif($8, 0), {{now}}), 0, $9, {{now}}, "
            "{{now}}) on conflict do nothing"),
         SL_ARRAY((const char *)id, job->kind, or_empty(job->key), or_empty(tenant), or_empty(job->json),
-                 or_empty(topic), or_empty(trace_id(c)), job->run_at, (int64_t)attempts),
+                 or_empty(topic), or_empty(trace_parent(&c->trace, trace)), job->run_at, (int64_t)attempts),
         9, 0);
     if (e) return e;
     if (job->run_at > store_now())

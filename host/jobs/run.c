@@ -3,6 +3,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "jobs/engine.h"
+#include "observe/span.h"
 #include <stdlib.h>
 
 enum { RETRY_MAX_MS = 2000000000, /* 23 days */ NOT_RUN_US = 200000 };
@@ -60,28 +61,6 @@ static sl_str body_field(call *c, struct run *r, sl_str name)
     return v ? json_plain(c->arena, v) : sl_lit(NULL, 0);
 }
 
-/* Jobs go on with the trace of the call that enqueued them; one without a trace starts its own. */
-static sl_str trace_of(call *c, struct run *r)
-{
-    if (!r->job.trace.p) {
-        unsigned char id[16];
-        char *hex = arena_alloc(c->arena, 33);
-        random_bytes(id, sizeof id);
-        hex_encode(id, sizeof id, hex);
-        r->job.trace = sl_lit(hex, 32);
-    }
-    return r->job.trace;
-}
-
-static sl_str traceparent(call *c, struct run *r)
-{
-    unsigned char id[8];
-    char hex[17];
-    random_bytes(id, sizeof id);
-    hex_encode(id, sizeof id, hex);
-    return arena_printf(c->arena, "00-%.*s-%s-01", STR_ARG(trace_of(c, r)), hex);
-}
-
 static sl_str fact(call *c, struct run *r, sl_str name)
 {
     if (sl_is(name, "job_id") || sl_is(name, "request_id")) return r->job.id;
@@ -92,8 +71,8 @@ static sl_str fact(call *c, struct run *r, sl_str name)
     if (sl_is(name, "tick")) return r->job.tick;
     if (sl_is(name, "attempt")) return arena_printf(c->arena, "%u", r->job.attempt);
     if (sl_is(name, "max_attempts")) return arena_printf(c->arena, "%u", r->job.attempts);
-    if (sl_is(name, "trace_id")) return trace_of(c, r);
-    if (sl_is(name, "traceparent")) return traceparent(c, r);
+    if (sl_is(name, "trace_id")) return c->trace.id;
+    if (sl_is(name, "traceparent")) return trace_parent(&c->trace, arena_alloc(c->arena, TRACEPARENT_TEXT));
     return sl_lit(NULL, 0);
 }
 
@@ -245,7 +224,8 @@ static void run_over(call *c, struct run *r, sl_err e)
     engine.stats.running = engine.running;
     kind_table_drop(r->table);
     r->table = NULL;
-    if (r->slot->duration) series_add(r->slot->duration, (double)(clock_monotonic() - r->started_ns) / 1e9);
+    double seconds = (double)(clock_monotonic() - r->started_ns) / 1e9;
+    if (r->slot->duration) series_observe(r->slot->duration, seconds, c->trace.recorded ? c->trace.id : SL(""));
     start_soon();
     if (r->lost) {
         log_warn("a job's lease was lost while it ran", LOG_S("kind", r->job.kind), LOG_S("job_id", r->job.id));
@@ -265,10 +245,37 @@ static void run_over(call *c, struct run *r, sl_err e)
     settle(r);
 }
 
+/* Jobs go on with the trace of the call that enqueued them; one without a trace starts its own. */
+static void join_trace(call *c, struct run *r)
+{
+    if (r->job.trace.p && trace_join(&c->trace, r->job.trace)) return;
+    unsigned char id[16];
+    char *hex = arena_alloc(c->arena, TRACE_ID_TEXT);
+    random_bytes(id, sizeof id);
+    hex_encode(id, sizeof id, hex);
+    trace_begin(&c->trace, sl_lit(hex, 32));
+    if (c->trace.recorded) c->trace.span = 0; /* the job's span has no parent */
+}
+
+static void end_span(struct span *s, const struct run *r, sl_err e)
+{
+    const struct span_attribute attributes[] = { SPAN_S("messaging.message.id", r->job.id),
+                                                 SPAN_S("messaging.destination.name", r->job.topic),
+                                                 SPAN_S("service_layer.tenant", r->job.tenant),
+                                                 SPAN_S("service_layer.job.key", r->job.key),
+                                                 SPAN_I("service_layer.job.attempt", r->job.attempt) };
+    sl_str error = e ? sl_cstr(r->error[0] ? r->error : sentence(e)) : sl_lit(NULL, 0);
+    span_close(s, SPAN_CONSUMER, r->job.kind, error, attributes, sizeof attributes / sizeof *attributes);
+}
+
 static void body(call *c)
 {
     struct run *r = run_of(c);
+    struct span span;
+    join_trace(c, r);
+    span_open(&span, c);
     sl_err e = engine.invoke(c, c->entry, before_commit);
+    if (span_recorded(&span)) end_span(&span, r, e);
     run_over(c, r, e);
 }
 

@@ -16,6 +16,14 @@ struct call_ops {
     sl_err (*problem)(call *c, int32_t status, sl_str code, sl_str detail);
 };
 
+/* The W3C trace that a call is part of; see observe/span.h. */
+struct call_trace {
+    sl_str id;     /* 32 hex digits that outlive the call's work; absent = none */
+    uint64_t span; /* the innermost open one, or the parent that the trace came with */
+    uint8_t flags; /* as they are handed on: 1 = sampled */
+    bool recorded; /* spans of it are kept and exported */
+};
+
 struct call {
     sl_call pub;  /* first: what the plugin sees. host tables are those of its generation */
     arena *arena; /* owned by the call */
@@ -32,6 +40,7 @@ struct call {
     sl_err (*joins)(call *c); /* of the kind: joined to a commit that the handler itself asks for; NULL = nothing */
     struct tx *tx;            /* the store's open transaction, owned by store/; NULL = none */
     void *entry, *generation; /* set by module/ */
+    struct call_trace trace;  /* set by whoever starts the call for somebody */
     /* ---- private to call.c ---- */
     uv_timer_t timer; /* the deadline's; started by the first wait */
     bool timer_on, waiting, woken, finished;

@@ -9,6 +9,7 @@ enum { DEPTH_MAX = 16, FACTS = 7, PROBLEM_MAX = 64 * 1024, ASK_MS = 30000 };
 struct question {
     struct entry *entry;
     struct capture capture;
+    struct call_trace trace; /* of the asker */
     sl_pair facts[FACTS];
     arena *arena; /* owns what is asked and its facts: the asker may be gone before the answer */
     uint32_t left_ms;
@@ -66,6 +67,7 @@ static void answer_init(call *c, void *arg)
     q->answerer = c;
     c->ops = &capture_ops;
     c->context = &q->capture;
+    c->trace = q->trace;
     c->name = q->entry->spec.name;
     c->module = q->entry->generation->module->name;
 }
@@ -97,6 +99,8 @@ static struct question *question_new(call *c, struct entry *e, sl_str json, json
     q->facts[0] = (sl_pair){ SL("caller"), arena_copy(a, sl_cstr(caller)) };
     for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++)
         q->facts[i + 1] = (sl_pair){ sl_cstr(inherited[i]), arena_copy(a, capture_fact(c, inherited[i])) };
+    q->trace = c->trace;
+    q->trace.id = arena_copy(a, c->trace.id);
     q->msg = arena_alloc(c->arena, sizeof *q->msg);
     return q;
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "loop/fiber.h"
 #include "loop/watchdog.h"
+#include "observe/span.h"
 #include "store/store.h"
 
 enum { RUNS_MAX = 6, SAMPLE_MASK = 255 }; /* measuring a stack is a system call: one call in 256 */
@@ -109,6 +110,14 @@ static void sample_stack(const call *c, struct module *m)
     if (used > m->stack_used) m->stack_used = used;
 }
 
+static void end_span(struct span *s, const call *c, sl_err e)
+{
+    const struct span_attribute attributes[] = { SPAN_C("code.namespace", c->module),
+                                                 SPAN_C("code.function", c->name) };
+    sl_str error = is_fault(e) ? sl_cstr(err_name(e)) : sl_lit(NULL, 0);
+    span_close(s, SPAN_INTERNAL, SL("handler"), error, attributes, 2);
+}
+
 sl_err module_invoke(call *c, struct entry *e, sl_err (*before_commit)(call *c))
 {
     struct generation *g = e->generation;
@@ -128,7 +137,10 @@ sl_err module_invoke(call *c, struct entry *e, sl_err (*before_commit)(call *c))
         c->module = m->name;
         watchdog_enter(c->module, c->name);
     }
+    struct span span;
+    span_open(&span, c);
     sl_err result = run_until_settled(c, e, before_commit);
+    if (span_recorded(&span)) end_span(&span, c, result);
     if (is_fault(result)) m->errors++;
     if (result == SL_EINTERNAL || result == SL_ESTATE || result == SL_ETIME) g->failed++; /* its own, most likely */
     if ((m->calls & SAMPLE_MASK) == 1) sample_stack(c, m);

@@ -2,6 +2,7 @@
  * once. */
 #include "net/fetch_op.h"
 #include "base/clock.h"
+#include "observe/span.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -264,14 +265,45 @@ static sl_response *answer(struct op *op)
     return out;
 }
 
-sl_err fetch(call *c, const sl_request *r, const sl_response **out)
+/* The address without user, query and fragment, which may hold secrets. */
+static sl_str public_url(struct op *op)
+{
+    char *text = NULL;
+    (void)curl_url_set(op->url, CURLUPART_USER, NULL, 0);
+    (void)curl_url_set(op->url, CURLUPART_PASSWORD, NULL, 0);
+    (void)curl_url_set(op->url, CURLUPART_QUERY, NULL, 0);
+    (void)curl_url_set(op->url, CURLUPART_FRAGMENT, NULL, 0);
+    if (curl_url_get(op->url, CURLUPART_URL, &text, 0) != CURLUE_OK) return sl_lit(NULL, 0);
+    sl_str copy = arena_copy(op->call->arena, sl_cstr(text));
+    curl_free(text);
+    return copy;
+}
+
+static void end_span(struct span *s, struct op *op, const sl_response *r)
+{
+    const struct span_attribute attributes[] = { SPAN_C("http.request.method", op->method),
+                                                 SPAN_S("url.full", public_url(op)),
+                                                 SPAN_C("server.address", op->host),
+                                                 SPAN_I("http.response.status_code", r->status),
+                                                 SPAN_I("http.response.body.size", r->body.n),
+                                                 SPAN_S("error.type", r->error_class),
+                                                 SPAN_I("http.request.resend_count", r->redirects) };
+    sl_str error = op->error_code ? r->error : r->status >= 400 ? SL("") : sl_lit(NULL, 0);
+    span_close(s, SPAN_CLIENT, sl_cstr(op->method), error, attributes, sizeof attributes / sizeof *attributes);
+}
+
+static sl_err run_request(call *c, const sl_request *r, const sl_response **out, bool trusted)
 {
     static const sl_response nothing = { .size = sizeof nothing, .error = { "the request is malformed", 24 } };
     *out = &nothing;
     if (!net.ready || r->size < sizeof *r) return net.ready ? SL_EINVAL : SL_EUNAVAIL;
     struct op *op = op_new(c, r);
+    struct span span;
+    op->trusted = trusted;
+    span_open(&span, c);
     if (op_check_request(op)) run(op);
     *out = answer(op);
+    if (span_recorded(&span)) end_span(&span, op, *out);
     sl_err e = op->error_code;
     net.stats.bytes += op->wire_bytes;
     net.stats.done++;
@@ -281,20 +313,39 @@ sl_err fetch(call *c, const sl_request *r, const sl_response **out)
     return e;
 }
 
+sl_err fetch(call *c, const sl_request *r, const sl_response **out) { return run_request(c, r, out, false); }
+
+sl_err fetch_trusted(call *c, const sl_request *r, const sl_response **out) { return run_request(c, r, out, true); }
+
 /* ---- the whole ---- */
 
 static bool take_allow_list(const struct fetch_config *cfg, char *why, size_t why_size)
 {
-    fetch_limits.allow = calloc(cfg->n_allow + 1, sizeof *fetch_limits.allow);
-    if (!fetch_limits.allow) abort();
+    struct cidr *allow = calloc(cfg->n_allow + 1, sizeof *allow);
+    if (!allow) abort();
     for (size_t i = 0; i < cfg->n_allow; i++) {
-        if (cidr_parse(cfg->allow[i], &fetch_limits.allow[i])) continue;
+        if (cidr_parse(cfg->allow[i], &allow[i])) continue;
         (void)snprintf(why, why_size, "outbound.allow: %.*s is no address or block",
                        STR_ARG(str_sub(cfg->allow[i], 0, 60)));
+        free(allow);
         return false;
     }
+    free(fetch_limits.allow);
+    fetch_limits.allow = allow;
     fetch_limits.n_allow = cfg->n_allow;
     return true;
+}
+
+int fetch_reconfigure(const struct fetch_config *cfg, char *why, size_t why_size)
+{
+    if (!take_allow_list(cfg, why, why_size)) return -1;
+    fetch_limits.allow_private = cfg->allow_private;
+    fetch_limits.max_total = cfg->max_total ? cfg->max_total : 256;
+    fetch_limits.max_per_host = cfg->max_per_host ? cfg->max_per_host : 16;
+    fetch_limits.default_ms = cfg->default_ms ? cfg->default_ms : 10000;
+    fetch_limits.max_bytes = cfg->max_bytes ? cfg->max_bytes : 4u << 20;
+    activate_waiting();
+    return 0;
 }
 
 static void free_limits(void)
@@ -307,14 +358,9 @@ static void free_limits(void)
 
 int fetch_setup(const struct fetch_config *cfg, char *why, size_t why_size)
 {
-    fetch_limits.allow_private = cfg->allow_private;
-    fetch_limits.max_total = cfg->max_total ? cfg->max_total : 256;
-    fetch_limits.max_per_host = cfg->max_per_host ? cfg->max_per_host : 16;
-    fetch_limits.default_ms = cfg->default_ms ? cfg->default_ms : 10000;
-    fetch_limits.max_bytes = cfg->max_bytes ? cfg->max_bytes : 4u << 20;
     fetch_limits.ca_file = cfg->ca_file && cfg->ca_file[0] ? strdup(cfg->ca_file) : NULL;
     fetch_limits.user_agent = strdup(cfg->user_agent ? cfg->user_agent : "service-layer/" SL_VERSION);
-    bool ok = take_allow_list(cfg, why, why_size);
+    bool ok = fetch_reconfigure(cfg, why, why_size) == 0;
     if (ok && fetch_limits.ca_file && access(fetch_limits.ca_file, R_OK) != 0) {
         (void)snprintf(why, why_size, "outbound.ca_file: %s cannot be read", fetch_limits.ca_file);
         ok = false;

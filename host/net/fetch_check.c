@@ -1,6 +1,7 @@
 /* fetch_check.c - what may be sent where: methods, URLs and headers of outbound requests, and the rules of redirects.
  */
 #include "net/fetch_op.h"
+#include "observe/span.h"
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -154,10 +155,20 @@ static bool add_line(struct op *op, const char *line)
     return more != NULL;
 }
 
+/* The trace goes on at the other side. */
+static bool add_trace(struct op *op)
+{
+    char line[80], text[TRACEPARENT_TEXT];
+    sl_str parent = trace_parent(&op->call->trace, text);
+    if (!sl_given(parent)) return true;
+    snprintf(line, sizeof line, "traceparent: %.*s", STR_ARG(parent));
+    return add_line(op, line);
+}
+
 bool op_build_headers(struct op *op)
 {
     const sl_request *r = op->request;
-    bool typed = false, ok = true;
+    bool typed = false, traced = false, ok = true;
     curl_slist_free_all(op->headers);
     op->headers = NULL;
     for (uint64_t i = 0; i < r->n_headers && !op->foreign && ok; i++) {
@@ -165,6 +176,7 @@ bool op_build_headers(struct op *op)
         bool is_type = str_equal_nocase(name, SL("content-type"));
         if (is_type && !op->send_body) continue;
         typed = typed || is_type;
+        traced = traced || str_equal_nocase(name, SL("traceparent"));
         buf line;
         buf_init(&line, name.n + value.n + 8);
         buf_add_str(&line, name);
@@ -175,6 +187,7 @@ bool op_build_headers(struct op *op)
         explicit_bzero(line.p, line.n);
         buf_free(&line);
     }
+    if (!traced) ok = ok && add_trace(op);
     if (!typed) ok = ok && add_line(op, "Content-Type:"); /* curl would say that the body is a form */
     return ok && add_line(op, "Expect:");
 }

@@ -130,7 +130,7 @@ static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_s
     struct ip ip;
     (void)purpose;
     if (!ip_from_sockaddr(&a->addr, &ip)) return CURL_SOCKET_BAD;
-    const char *special = fetch_limits.allow_private ? NULL : ip_special(&ip);
+    const char *special = fetch_limits.allow_private || op->trusted ? NULL : ip_special(&ip);
     for (size_t i = 0; i < fetch_limits.n_allow && special; i++)
         if (cidr_has(&fetch_limits.allow[i], &ip)) special = NULL;
     if (special) {

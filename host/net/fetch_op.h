@@ -23,6 +23,7 @@ struct op {
     char method[METHOD_MAX];        /* of this hop */
     bool https, send_body, foreign; /* foreign: another host than the caller named: none of its headers go there */
     bool in_head;
+    bool trusted; /* the operator named the address: it is not checked */
     size_t max_bytes, n_headers;
     buf head, body; /* head: name NUL value NUL, name in lower case */
     long status;

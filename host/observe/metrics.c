@@ -1,5 +1,6 @@
 /* metrics.c - counters, gauges and histograms with bounded label sets, and their Prometheus text. */
 #include "observe/metrics.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include <stdlib.h>
 
@@ -8,12 +9,18 @@ enum { LABELS_MAX = 8, VALUE_MAX = 128, SCRAPES_MAX = 32, BUCKETS = 14 };
 /* Upper bounds in seconds (the unit of every histogram here): a factor of about 2.2 from 0.5 ms to 10 s. */
 static const double bounds[BUCKETS] = { .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10 };
 
+struct exemplar {
+    char trace[33]; /* "" = none */
+    double value;
+    int64_t at; /* microseconds since 1970 */
+};
 struct series {
     metric *of;
     char *labels; /* `a="x",b="y"`, escaped, "" without labels */
     uint64_t hash;
     double value; /* counter, gauge; sum of a histogram */
     uint64_t count, bucket[BUCKETS];
+    struct exemplar *exemplars; /* BUCKETS + 1, made with the first one */
     struct series *next;
 };
 struct metric {
@@ -158,16 +165,34 @@ series *metric_series(metric *m, const sl_str *labels, size_t n)
     return m->other;
 }
 
+/* BUCKETS: above all bounds. */
+static size_t bucket_of(double v)
+{
+    size_t i = 0;
+    while (i < BUCKETS && v > bounds[i])
+        i++;
+    return i;
+}
+
 void series_add(series *s, double v)
 {
     if (!(v >= 0) || v - v != 0) return; /* NaN, infinity and negatives would spoil the sum for ever */
     s->value += v;
     if (s->of->kind != SL_HISTOGRAM) return;
     s->count++;
-    size_t i = 0;
-    while (i < BUCKETS && v > bounds[i])
-        i++;
+    size_t i = bucket_of(v);
     if (i < BUCKETS) s->bucket[i]++;
+}
+
+void series_observe(series *s, double v, sl_str trace)
+{
+    series_add(s, v);
+    if (s->of->kind != SL_HISTOGRAM || !(v >= 0) || trace.n != sizeof s->exemplars->trace - 1) return;
+    if (!s->exemplars && !(s->exemplars = calloc(BUCKETS + 1, sizeof *s->exemplars))) abort();
+    struct exemplar *e = &s->exemplars[bucket_of(v)];
+    memcpy(e->trace, trace.p, trace.n);
+    e->value = v;
+    e->at = clock_now();
 }
 
 void series_set(series *s, double v) { s->value = v; }
@@ -187,6 +212,7 @@ void metric_clear(metric *m)
     for (struct series *s = m->series, *next; s; s = next) {
         next = s->next;
         free(s->labels);
+        free(s->exemplars);
         free(s);
     }
     m->series = m->other = NULL;
@@ -199,6 +225,7 @@ void metrics_on_scrape(void (*fn)(void))
     if (n_scrapes < SCRAPES_MAX) scrapes[n_scrapes++] = fn;
 }
 
+/* ---- exposition ---- */
 static void write_value(buf *out, const char *name, const char *suffix, const char *labels, const char *more, double v)
 {
     buf_add_cstr(out, name);
@@ -210,42 +237,68 @@ static void write_value(buf *out, const char *name, const char *suffix, const ch
         buf_printf(out, " %.9g\n", v);
 }
 
-static void write_histogram(buf *out, const metric *m, const struct series *s)
+static void write_exemplar(buf *out, const struct series *s, size_t i)
+{
+    if (!s->exemplars || !s->exemplars[i].trace[0]) return;
+    const struct exemplar *e = &s->exemplars[i];
+    out->n--; /* goes on with the line */
+    buf_printf(out, " # {trace_id=\"%s\"} %.9g %.6f\n", e->trace, e->value, (double)e->at / 1e6);
+}
+
+static void write_histogram(buf *out, const metric *m, const struct series *s, bool openmetrics)
 {
     uint64_t total = 0;
-    for (size_t i = 0; i < BUCKETS; i++) {
-        char le[32];
-        snprintf(le, sizeof le, "le=\"%g\"", bounds[i]);
-        total += s->bucket[i];
+    for (size_t i = 0; i <= BUCKETS; i++) {
+        char le[32] = "le=\"+Inf\"";
+        total = i < BUCKETS ? total + s->bucket[i] : s->count;
+        if (i < BUCKETS) {
+            bool whole = openmetrics && bounds[i] == (double)(int64_t)bounds[i]; /* there 1 is written 1.0 */
+            snprintf(le, sizeof le, "le=\"%g%s\"", bounds[i], whole ? ".0" : "");
+        }
         write_value(out, m->name, "_bucket", s->labels, le, (double)total);
+        if (openmetrics) write_exemplar(out, s, i);
     }
-    write_value(out, m->name, "_bucket", s->labels, "le=\"+Inf\"", (double)s->count);
     write_value(out, m->name, "_sum", s->labels, "", s->value);
     write_value(out, m->name, "_count", s->labels, "", (double)s->count);
 }
 
-void metrics_write(buf *out)
+static void write_doc(buf *out, const char *doc, bool openmetrics)
 {
-    static const char *const kind[] = { "", "counter", "gauge", "histogram" };
+    for (const char *p = doc; *p; p++) {
+        if (*p == '\\' || (openmetrics && *p == '"')) buf_add_char(out, '\\');
+        buf_add_char(out, *p == '\n' ? ' ' : *p);
+    }
+}
+
+static void write_metric(buf *out, const metric *m, bool openmetrics)
+{
+    static const char *const kinds[] = { "", "counter", "gauge", "histogram" };
+    const char *kind = kinds[m->kind];
+    int length = (int)strlen(m->name);
+    if (openmetrics && m->kind == SL_COUNTER) { /* there `_total` belongs to the sample, not to the family */
+        if (str_ends(sl_cstr(m->name), "_total"))
+            length -= 6;
+        else
+            kind = "unknown";
+    }
+    buf_printf(out, "# HELP %.*s ", length, m->name);
+    write_doc(out, m->doc, openmetrics);
+    buf_printf(out, "\n# TYPE %.*s %s\n", length, m->name, kind);
+    for (const struct series *s = m->series; s; s = s->next) {
+        if (m->kind == SL_HISTOGRAM)
+            write_histogram(out, m, s, openmetrics);
+        else
+            write_value(out, m->name, "", s->labels, "", s->value);
+    }
+}
+
+void metrics_write(buf *out, bool openmetrics)
+{
     for (size_t i = 0; i < n_scrapes; i++)
         scrapes[i]();
-    for (const metric *m = metrics; m; m = m->next) {
-        if (!m->series) continue;
-        buf_printf(out, "# HELP %s ", m->name);
-        for (const char *p = m->doc; *p; p++) {
-            if (*p == '\\')
-                buf_add_cstr(out, "\\\\");
-            else
-                buf_add_char(out, *p == '\n' ? ' ' : *p);
-        }
-        buf_printf(out, "\n# TYPE %s %s\n", m->name, kind[m->kind]);
-        for (const struct series *s = m->series; s; s = s->next) {
-            if (m->kind == SL_HISTOGRAM)
-                write_histogram(out, m, s);
-            else
-                write_value(out, m->name, "", s->labels, "", s->value);
-        }
-    }
+    for (const metric *m = metrics; m; m = m->next)
+        if (m->series) write_metric(out, m, openmetrics);
+    if (openmetrics) buf_add_cstr(out, "# EOF\n");
 }
 
 void metrics_reset(void)

@@ -18,9 +18,12 @@ typedef struct series series;
 series *metric_series(metric *m, const sl_str *labels, size_t n);
 void series_add(series *s, double v);
 void series_set(series *s, double v);
+/* As series_add on a histogram, and the trace (32 hex digits) is remembered as the bucket's exemplar. */
+void series_observe(series *s, double v, sl_str trace);
 void metric_clear(metric *m); /* forget all series (one-hot gauges) */
 /* Called before each exposition, so that floors can set gauges from their own numbers. */
 void metrics_on_scrape(void (*fn)(void));
-void metrics_write(buf *out); /* Prometheus text format 0.0.4 */
-void metrics_reset(void);     /* free everything (at exit) */
+/* Prometheus text format 0.0.4, or OpenMetrics 1.0 (openmetrics.io), which has exemplars too. */
+void metrics_write(buf *out, bool openmetrics);
+void metrics_reset(void); /* free everything (at exit) */
 #endif

@@ -1,6 +1,7 @@
 /* store.c - the one store of the process: picks the engine by DSN, and all that transactions have in common on every
  * engine. */
 #include "store/statement.h"
+#include "observe/span.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -190,7 +191,7 @@ static sl_err run(call *c, struct statement *s, const sl_value *args, size_t n, 
     return store.backend->write(c, s, args, n, out);
 }
 
-sl_err store_query(call *c, const sl_rows **out, sl_str sql, const sl_value *args, size_t n)
+static sl_err query(call *c, const sl_rows **out, sl_str sql, const sl_value *args, size_t n)
 {
     const sl_rows *unused;
     struct statement *s;
@@ -206,7 +207,28 @@ sl_err store_query(call *c, const sl_rows **out, sl_str sql, const sl_value *arg
     return finish(c, e);
 }
 
-sl_err store_lock(call *c, sl_str name)
+/* The statement's text, without its parameters' values. The name is its first word. */
+static void end_span(struct span *s, call *c, sl_str sql, sl_err e)
+{
+    static const char *const systems[] = { "sqlite", "sqlite", "postgresql" };
+    size_t n = 0;
+    while (n < sql.n && n < 20 && sql.p[n] > ' ')
+        n++;
+    const struct span_attribute attributes[] = { SPAN_C("db.system.name", systems[store.engine]),
+                                                 SPAN_S("db.query.text", sql) };
+    span_close(s, SPAN_CLIENT, str_sub(sql, 0, n), e ? sl_cstr(store_error(c)) : sl_lit(NULL, 0), attributes, 2);
+}
+
+sl_err store_query(call *c, const sl_rows **out, sl_str sql, const sl_value *args, size_t n)
+{
+    struct span span;
+    span_open(&span, c);
+    sl_err e = query(c, out, sql, args, n);
+    if (span_recorded(&span)) end_span(&span, c, sql, e);
+    return e;
+}
+
+static sl_err lock(call *c, sl_str name)
 {
     sl_err e = usable(c);
     if (!e && (!name.n || name.n > 200)) e = store_fail(c, SL_EINVAL, "a lock's name has 1 to 200 bytes");
@@ -214,6 +236,15 @@ sl_err store_lock(call *c, sl_str name)
     struct tx *t = note_of(c);
     if (!t->open) t->retry = false;
     return finish(c, store.backend->lock(c, name));
+}
+
+sl_err store_lock(call *c, sl_str name)
+{
+    struct span span;
+    span_open(&span, c);
+    sl_err e = lock(c, name);
+    if (span_recorded(&span)) end_span(&span, c, SL("lock"), e);
+    return e;
 }
 
 static const sl_value *copy_args(arena *a, const sl_value *args, size_t n)
@@ -283,8 +314,11 @@ sl_err store_commit(call *c)
     }
     sl_err e = SL_OK;
     if (t->open || t->deferred) {
+        struct span span;
         if (!t->open) t->retry = false;
+        span_open(&span, c);
         e = store.up ? store.backend->commit(c) : store_fail(c, SL_EUNAVAIL, "the store is closed");
+        if (span_recorded(&span)) end_span(&span, c, SL("commit"), e);
         if (e && t->open && store.backend) store.backend->rollback(c);
         if (e)
             store.errors++, store.rollbacks++;

@@ -36,7 +36,7 @@ static struct meaning meaning_of(const struct fields *f, const char *flag)
     struct meaning m = { .below = flag[n] ? flag + n + 1 : NULL };
     const char *name = keep_copy(flag, n);
     if (!(m.field = field_find(f, name)) && !m.below) {
-        if (starts(name, "no-") && (m.field = field_find(f, name + 3)) && has_type(m.field->schema, "boolean"))
+        if (starts(name, "no-") && (m.field = field_find(f, name + 3)) && is_switch(m.field->schema))
             m.off = true;
         else if (n > 5 && strcmp(name + n - 5, "-file") == 0 && (m.field = field_find(f, keep_copy(name, n - 5))))
             m.file = true;
@@ -73,7 +73,7 @@ static bool field_flag(struct parsed *p, int argc, char **argv, int *i)
     if (m.off) {
         if (value) fail(USAGE, "%s takes no value.", visible(word));
         value = "false";
-    } else if (!value && !m.below && has_type(m.field->schema, "boolean")) {
+    } else if (!value && !m.below && is_switch(m.field->schema)) {
         bool said = next && (strcmp(argv[*i + 1], "true") == 0 || strcmp(argv[*i + 1], "false") == 0);
         value = said ? argv[++*i] : "true";
     } else if (!value) {

@@ -124,7 +124,7 @@ static bool takes_value(const struct fields *f, const char *word, const char **n
     if (!starts(word, "-") || strchr(word, '=')) return false;
     *name = word + (word[1] == '-' ? 2 : 1);
     const struct field *field = f && word[1] == '-' ? field_find(f, *name) : NULL;
-    if (field) return !has_type(field->schema, "boolean");
+    if (field) return !is_switch(field->schema);
     for (const struct flag *g = global_flags; g->name; g++)
         if (strcmp(g->name, *name) == 0 || (word[1] == g->letter && !word[2] && word[1] != '-')) return g->value;
     return false;

@@ -157,7 +157,7 @@ static void collect(struct bundle *b, const char **logs, int n_logs)
         { "metrics.txt", "/metrics" },
         { "config.json", "/admin/config" },
         { "jobs-stats.json", "/admin/jobs/stats" },
-        { "jobs-dead.json", "/admin/jobs?status=dead&limit=50" },
+        { "jobs-dead.json", "/admin/jobs?state=dead&limit=50" },
         { "audit-head.json", "/admin/audit/head" },
     };
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {

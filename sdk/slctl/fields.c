@@ -149,6 +149,14 @@ bool has_type(const json_t *schema, const char *type)
     return false;
 }
 
+bool is_switch(const json_t *schema)
+{
+    static const char *const others[] = { "string", "integer", "number", "array", "object" };
+    for (size_t i = 0; i < 5; i++)
+        if (has_type(schema, others[i])) return false;
+    return has_type(schema, "boolean");
+}
+
 /* A list is an object with `items`, or with one array of objects and no other array. */
 json_t *items_schema(const struct document *d, json_t *schema, const char **list_name)
 {
@@ -181,7 +189,7 @@ static void add_choices(struct text *t, json_t *choices)
             text_add_cstr(t, ", ...");
             return;
         }
-        text_printf(t, "%s%s", i ? ", " : "", visible(value_text(each, "enum")));
+        text_printf(t, "%s%s", i ? ", " : "", cell_text(each, false));
     }
 }
 

@@ -194,5 +194,8 @@ int help_command(const struct document *d, char **words, int n)
     }
     for (size_t i = 0; i < under; i++)
         columns(visible(command_text(&first[i])), pad, visible(first[i].summary));
+    const char *group = n ? words[0] : "";
+    for (const struct builtin *b = builtins; b->words; b++)
+        if (b->usage && starts(b->words, keep_text("%s ", group))) columns(b->words, pad, b->doc);
     return DONE;
 }

@@ -181,6 +181,7 @@ bool is_json(const char *type); /* a media type */
 json_t *items_schema(const struct document *d, json_t *schema,
                      const char **list_name); /* of a list's elements, or NULL */
 bool has_type(const json_t *schema, const char *type);
+bool is_switch(const json_t *schema); /* true or false and nothing else: its flag needs no value */
 const char *type_words(const struct document *d, json_t *schema);         /* "integer 1..100", "one of a, b" */
 const struct field *field_find(const struct fields *f, const char *flag); /* by the name of its flag */
 
@@ -222,8 +223,9 @@ const char *command_text(const struct command *c);                              
 void help_top(void);
 bool help_topic(const char *name); /* prints it; false: there is none */
 int help_builtin(const struct builtin *b);
-int explain_command(int argc, char **argv);    /* explain.c */
-int completion_command(int argc, char **argv); /* complete.c */
+void explain_document(const struct document *d, char **words, int n); /* a command, or all that begin so */
+int explain_command(int argc, char **argv);                           /* explain.c */
+int completion_command(int argc, char **argv);                        /* complete.c */
 int complete_command(int argc, char **argv);
 int status_command(int argc, char **argv); /* status.c */
 int health_command(int argc, char **argv);

@@ -67,6 +67,15 @@ static size_t all_names(const json_t *items, json_t *schema, bool wide, struct c
     return n;
 }
 
+/* The same in every row, or for machines and long reading: only a wide table has them. */
+static bool minor(const char *name)
+{
+    static const char *const names[] = { "account_id", "tenant", "etag", "doc", "description" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
 /* A table shows the first few single values, and always how things stand and since when. */
 size_t columns_choose(const struct document *d, const json_t *items, json_t *schema, bool wide, struct column *out)
 {
@@ -84,7 +93,7 @@ size_t columns_choose(const struct document *d, const json_t *items, json_t *sch
             out[n++] = all[i];
             continue;
         }
-        if (!scalar(d, own, items, all[i].name)) continue;
+        if (minor(all[i].name) || !scalar(d, own, items, all[i].name)) continue;
         for (size_t w = 0; w < 3; w++)
             must = must || strcmp(all[i].name, wanted[w]) == 0;
         if (must && late) late--;
