@@ -281,7 +281,7 @@ void audit_stop(call *c)
     for (bool more = true; more && !e;)
         e = audit_seal(c, &more);
     if (e) {
-        log_warn("the last refusals were not recorded", LOG_C("error", store_error(c)));
+        log_warn("the last refusals could not be recorded everywhere", LOG_C("error", store_error(c)));
         store_rollback(c);
     }
     call_deadline(c, 0);

@@ -84,7 +84,7 @@ def test_a_full_disk_refuses_changes_before_they_are_made_and_service_resumes(st
         assert write(server).json()["code"] == "audit_unavailable"
     assert server.get("/livez", token=None).status_code == 200
     assert accounts(server) == made, "a refused call has no effect, an answered one has"
-    until(lambda: "audit" in server.get("/healthz?verbose=1", token=None).json().get("failing", ""))
+    until(lambda: "Not ready: audit" in server.get("/readyz", token=None).text)
     assert "audit_file_up 0" in server.get("/metrics", token=None).text
     recorded = [r for r in lines(log) if r["status"] == 201]
     assert len(recorded) == made and verify(log)[0] == 0
