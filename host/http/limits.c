@@ -106,7 +106,7 @@ static bool rates_take(struct request *rq)
     struct rate rate[POLICIES];
     struct rate_state state[POLICIES];
     sl_str key[POLICIES];
-    int64_t now = clock_monotonic();
+    int64_t now = (int64_t)loop_now() * 1000000; /* the same clock, read once a turn */
     for (unsigned i = 0; i < POLICIES; i++) {
         rate[i] = policy_of(rq, i, &key[i]);
         if (!rate[i].burst || rate_take(buckets, &rate[i], i, key[i], now, false, &state[i])) continue;

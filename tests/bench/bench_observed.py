@@ -44,20 +44,34 @@ def spans(server):
             for n in ("traces_spans_total", "traces_spans_dropped_total", "traces_exports_total")]
 
 
+def requests(server):
+    text = server.get("/metrics", token=None).text
+    return sum(int(n) for n in re.findall(r'^http_requests_total\{method="GET",route="/bench/hello".*\} (\d+)$', text, re.M))
+
+
+def cpu_seconds(server):
+    with open(f"/proc/{server.process.pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def observed(report, rounds, wrk, script, config, pin, port, parts=("bare", "all")):
     """The same route with the same token, in turn; server on one core, load generator and collector on the other."""
     work = tempfile.mkdtemp(prefix="sl-bench-observed-")
     sink = collector(work, port)
     servers = {p: serve(p, work, config, pin, port) for p in parts}
-    rates = {p: [] for p in parts}
+    rates, per_cpu = {p: [] for p in parts}, {p: [] for p in parts}
     for i in range(rounds + 1):
         for p, s in servers.items():
+            cpu, count = cpu_seconds(s), requests(s)
             rate = wrk(s.url + "/bench/hello", script)
             if i:
                 rates[p].append(rate)
+                per_cpu[p].append((requests(s) - count) / (cpu_seconds(s) - cpu))
     for p in parts[1:]:
         name = "limits, audit and every request traced" if p == "all" else p
         report(f"trivial route with {name}, one core, 64 connections", rates[p], rates["bare"], "the same without")
+        report("the same, by the server's CPU time (heeds no neighbours)", per_cpu[p], per_cpu["bare"], "the same without", "requests/CPU s")
         if p in ("all", "tracing"):
             recorded, dropped, batches = spans(servers[p])
             print(f"  spans recorded {recorded:,}, dropped {dropped:,} ({dropped / max(1, recorded + dropped):.1%}), batches {batches:,}", flush=True)
