@@ -217,12 +217,12 @@ static sl_err health(void *self, sl_call *c)
 }
 
 static const sl_entry entries[] = {
-    { SL_ROUTE, "GET /admin/audit", list, .scope = "admin:audit", .query = FILTER, .out = RECORD,
+    { SL_ROUTE, "GET /admin/audit", list, .scope = "admin:audit", .query = FILTER, .out = RECORD, .flags = SL_LIST,
       .doc = "Who changed what and who was refused, newest first." },
     { SL_ROUTE, "GET /admin/audit/head", head, .scope = "admin:audit", .out = HEAD,
       .doc = "Where the chain ends now. Kept elsewhere it shows later that nothing was cut off." },
     { SL_ROUTE, "GET /admin/audit/export", export, .scope = "admin:audit", .query = AFTER, .flags = SL_STREAM,
-      .deadline_ms = EXPORT_MS,
+      .out = SL_CONTENT("application/x-ndjson"), .problems = "404 record_not_found", .deadline_ms = EXPORT_MS,
       .doc = "The chain as JSON lines, oldest first, for `slctl audit verify` or `appserver -audit-verify`." },
 };
 static const sl_need needs[] = { { "sl.store", 1, 0 } };

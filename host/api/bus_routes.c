@@ -139,12 +139,14 @@ static sl_err compute(void *self, sl_call *c)
 static const sl_entry entries[] = {
     { SL_ROUTE, "POST /system/events", publish_event, .scope = "bus:publish", .in = NEW_EVENT, .out = PUBLISHED,
       .doc = "Publish an event to every plugin that subscribes to its topic." },
-    { SL_ROUTE, "GET /system/events", events, .scope = "bus:read", .query = FILTER, .out = EVENT, .flags = SL_STREAM,
+    { SL_ROUTE, "GET /system/events", events, .scope = "bus:read", .query = FILTER, .out = EVENT,
+      .flags = SL_STREAM | SL_LIST,
       .doc =
           "List events, newest first; with `Accept: text/event-stream` follow them live from behind `Last-Event-ID`." },
     { SL_ROUTE, "POST /system/data", push_data, .scope = "bus:publish", .in = NEW_DATA, .out = PUBLISHED,
       .doc = "Push to a data stream: an event with the topic `data.<stream>`." },
-    { SL_ROUTE, "POST /system/compute", compute, .scope = "bus:compute", .in = QUESTION,
+    { SL_ROUTE, "POST /system/compute", compute, .scope = "bus:compute", .in = QUESTION, .out = "{}",
+      .problems = "403 entry_not_open, 404 entry_not_found, 502",
       .doc = "Ask a compute entry of a plugin and answer what it answers." },
 };
 static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 } };

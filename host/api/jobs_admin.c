@@ -259,7 +259,7 @@ static sl_err list_events(void *self, sl_call *c)
 }
 
 static const sl_entry entries[] = {
-    { SL_ROUTE, "GET /admin/jobs", list_jobs, .scope = "admin", .query = JOB_FILTER, .out = JOB,
+    { SL_ROUTE, "GET /admin/jobs", list_jobs, .scope = "admin", .query = JOB_FILTER, .out = JOB, .flags = SL_LIST,
       .doc = "List jobs that wait, run or are dead, newest first." },
     { SL_ROUTE, "GET /admin/jobs/stats", stats, .scope = "admin", .out = STATS,
       .doc = "Numbers of the job engine and of each kind." },
@@ -272,7 +272,7 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "DELETE /admin/jobs/{id}", drop_job, .scope = "admin", .status = 204,
       .doc = "Drop a job; one that runs cannot commit any more." },
     { SL_ROUTE, "GET /admin/events", list_events, .scope = "admin", .query = EVENT_FILTER, .out = EVENT,
-      .doc = "List the outbox: events of the last days, newest first." },
+      .flags = SL_LIST, .doc = "List the outbox: events of the last days, newest first." },
 };
 static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 } };
 

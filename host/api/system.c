@@ -1,5 +1,6 @@
 /* system.c - the routes that show the server itself: health, readiness, metrics, status, version. */
 #include "api/api.h"
+#include "api/system_fields.h"
 #include "base/clock.h"
 #include "http/http.h"
 #include "net/server.h"
@@ -18,6 +19,9 @@ void system_setup(const struct config *cfg)
     state = SYSTEM_STARTING;
     system_metrics_setup();
 }
+
+void system_reconfigured(const struct config *cfg) { config = cfg; }
+bool system_serving(void) { return state == SYSTEM_READY; }
 
 void system_state_set(enum system_state s) { state = s; }
 
@@ -83,14 +87,19 @@ static sl_err answer_health(sl_call *c, bool vital_only, const char *good, const
         buf_add_cstr(&failing, state == SYSTEM_STOPPING ? "the server is stopping" : "the server is starting");
     sl_str names = arena_copy(((call *)c)->arena, buf_str(&failing));
     buf_free(&failing);
-    if (names.n && !verbose) return sl_problem(c, 503, bad, sl_format(c, "Not ready: %s.", names.p).p);
+    sl_str detail = sl_format(c, "Not ready: %s.", names.p);
+    if (names.n && !verbose) return sl_problem(c, 503, bad, detail.p);
     buf_init(&body, BODY_MAX);
-    buf_add_char(&body, '{');
-    json_field_str(&body, "status", sl_cstr(names.n ? bad : good));
-    if (names.n) json_field_str(&body, "failing", names);
+    if (names.n) { /* a problem with one member more */
+        problem_write(&body, 503, sl_cstr(bad), detail, sl_fact(c, "route"), sl_fact(c, "trace_id"), sl_lit(NULL, 0));
+        body.n--;
+    } else {
+        buf_add_char(&body, '{');
+        json_field_str(&body, "status", sl_cstr(good));
+    }
     if (verbose) add_checks(&body, list, n);
     buf_add_char(&body, '}');
-    return reply_buf(c, names.n ? 503 : 200, SL("application/json"), &body);
+    return reply_buf(c, names.n ? 503 : 200, names.n ? SL("application/problem+json") : SL("application/json"), &body);
 }
 
 static sl_err readyz(void *self, sl_call *c)
@@ -252,17 +261,19 @@ static sl_err version(void *self, sl_call *c)
 /* ---- the descriptors ---- */
 #define VERBOSE SL_OBJECT(SL_OPTIONAL("verbose", SL_STRING(0, 8), "Present: list every check."))
 static const sl_entry entries[] = {
-    { SL_ROUTE, "GET /livez", livez, .doc = "The process answers." },
-    { SL_ROUTE, "GET /readyz", readyz, .query = VERBOSE,
+    { SL_ROUTE, "GET /livez", livez, .out = LIVENESS, .doc = "The process answers." },
+    { SL_ROUTE, "GET /readyz", readyz, .query = VERBOSE, .out = HEALTH, .problems = "503 not_ready",
       .doc = "200 when requests may be sent here: the store and all required modules work." },
-    { SL_ROUTE, "GET /healthz", healthz, .query = VERBOSE,
+    { SL_ROUTE, "GET /healthz", healthz, .query = VERBOSE, .out = HEALTH, .problems = "503 degraded",
       .doc = "200 when every module works; 503 names those that do not." },
-    { SL_ROUTE, "GET /metrics", metrics, .scope = "metrics", .doc = "Prometheus text format." },
-    { SL_ROUTE, "GET /system/status", status, .scope = "system:read",
+    { SL_ROUTE, "GET /metrics", metrics, .scope = "metrics", .out = SL_CONTENT("text/plain"),
+      .doc = "Prometheus text format." },
+    { SL_ROUTE, "GET /system/status", status, .scope = "system:read", .out = STATUS,
       .doc = "Modules, their state and their timings." },
-    { SL_ROUTE, "GET /system/limits", limits, .scope = "system:read",
+    { SL_ROUTE, "GET /system/limits", limits, .scope = "system:read", .out = LIMITS,
       .doc = "What applies to the caller: rates and what is left of them, calls at once, the tenant's day, sizes." },
-    { SL_ROUTE, "GET /system/version", version, .doc = "Version of the server and of the plugin contract." },
+    { SL_ROUTE, "GET /system/version", version, .out = VERSION,
+      .doc = "Version of the server and of the plugin contract." },
 };
 SL_LINKED_PLUGIN(system_plugin, "system", .doc = "Health, metrics and status of the server.", SL_ENTRIES(entries));
 

@@ -188,7 +188,7 @@ static sl_err list_roles(void *self, sl_call *c)
 static const sl_entry entries[] = {
     { SL_ROUTE, "POST /admin/tokens", create_token, .scope = "admin", .in = CREATE, .out = NEW_TOKEN, .status = 201,
       .flags = SL_SENSITIVE, .doc = "Make a token. It is shown in this answer only; the server keeps its hash." },
-    { SL_ROUTE, "GET /admin/tokens", list_tokens, .scope = "admin", .out = TOKEN,
+    { SL_ROUTE, "GET /admin/tokens", list_tokens, .scope = "admin", .out = TOKEN, .flags = SL_LIST,
       .doc = "List the tokens made at run time, revoked ones too, newest first." },
     { SL_ROUTE, "GET /admin/tokens/{id}", get_token, .scope = "admin", .out = TOKEN, .doc = "Show one token." },
     { SL_ROUTE, "DELETE /admin/tokens/{id}", revoke_token, .scope = "admin", .status = 204,

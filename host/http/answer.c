@@ -6,12 +6,14 @@ void answer_header(struct request *rq, sl_str name, sl_str value)
     if (rq->n_headers < REPLY_HEADERS) rq->headers[rq->n_headers++] = (sl_pair){ name, value };
 }
 
-static bool has_header(const struct request *rq, sl_str name)
+static sl_str header_of(const struct request *rq, sl_str name)
 {
     for (size_t i = 0; i < rq->n_headers; i++)
-        if (str_equal_nocase(rq->headers[i].name, name)) return true;
-    return false;
+        if (str_equal_nocase(rq->headers[i].name, name)) return rq->headers[i].value;
+    return sl_lit(NULL, 0);
 }
+
+static bool has_header(const struct request *rq, sl_str name) { return sl_given(header_of(rq, name)); }
 
 static void host_headers(struct request *rq, sl_str type)
 {
@@ -29,11 +31,13 @@ static void host_headers(struct request *rq, sl_str type)
 static bool not_modified(const struct request *rq, int status)
 {
     sl_str list = rq->known.if_none_match, tag;
-    if (status != 200 || !sl_given(list) || !sl_given(rq->etag) || sl_is(rq->x->method, "POST")) return false;
+    if (status != 200 || !sl_given(list) || sl_is(rq->x->method, "POST")) return false;
+    sl_str etag = sl_given(rq->etag) ? rq->etag : header_of(rq, SL("ETag")); /* of reply_row, or the handler's own */
+    if (!sl_given(etag)) return false;
     while (str_split(&list, ',', &tag)) {
         tag = str_trim(tag);
         if (str_starts(tag, "W/")) tag = str_sub(tag, 2, tag.n);
-        if (sl_same(tag, rq->etag) || sl_is(tag, "*")) return true;
+        if (sl_same(tag, etag) || sl_is(tag, "*")) return true;
     }
     return false;
 }

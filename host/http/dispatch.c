@@ -69,10 +69,7 @@ static bool serving(struct request *rq)
 }
 
 /* Health stays reachable under load: whoever watches must not take it for death. */
-static bool exempt(const struct request *rq)
-{
-    return rq->route->built_in && !sl_given(rq->route->scope) && sl_is(rq->route->method, "GET");
-}
+static bool exempt(const struct request *rq) { return rq->route->exempt; }
 
 static bool admit(struct request *rq)
 {

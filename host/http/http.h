@@ -28,7 +28,7 @@ struct http_config {
     unsigned audit_refusals;  /* records of its own that a caller's refusals get in ten seconds */
     int64_t audit_keep_days;  /* 0 = for ever */
 };
-void http_setup(const struct http_config *cfg);
+void http_setup(const struct http_config *cfg); /* also again, with new settings */
 const struct server_hooks *http_hooks(void);
 void http_rebuild_routes(void); /* from the started modules; one pointer swap. Errors were found at load */
 /* "METHOD /a/{b}" well formed? Used by the loader's checks; and do two patterns clash? */
@@ -63,6 +63,7 @@ void http_reply_tag(call *c, sl_str tag); /* what is no ETag is ignored */
 /* ---- problem.c ---- */
 /* application/problem+json of RFC 9457. errors: JSON array text or absent. */
 void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id, sl_str errors);
+const char *problem_title(int status);
 int problem_status(sl_err e, const char **code, const char **title); /* what an error code becomes */
 
 /* ---- identity of a request ---- */

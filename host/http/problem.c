@@ -34,7 +34,7 @@ static const struct {
     { 505, "HTTP Version Not Supported" },
 };
 
-static const char *title_of(int status)
+const char *problem_title(int status)
 {
     for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
         if (titles[i].status == status) return titles[i].title;
@@ -48,7 +48,7 @@ void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str inst
         buf_add_char(out, (code.p[i] >= 'a' && code.p[i] <= 'z') || (code.p[i] >= '0' && code.p[i] <= '9') ? code.p[i]
                                                                                                            : '_');
     buf_add_cstr(out, "\"");
-    json_field_str(out, "title", sl_cstr(title_of(status)));
+    json_field_str(out, "title", sl_cstr(problem_title(status)));
     json_field_int(out, "status", status);
     if (detail.n) json_field_str(out, "detail", detail);
     if (instance.n) json_field_str(out, "instance", instance);

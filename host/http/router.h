@@ -16,7 +16,7 @@ struct route {           /* compiled; all text is the router's own, so that it o
     size_t n_params;
     sl_str scope; /* absent = public */
     uint32_t flags, deadline_ms;
-    bool built_in;          /* linked into the host */
+    bool exempt;            /* from rates and numbers at once: what tells whether the server is well */
     bool check_empty_query; /* a request without a query string is to be checked too: something is required or defaults
                              */
     struct route_series *series; /* of metrics, kept by access.c */

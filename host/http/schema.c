@@ -106,12 +106,12 @@ static bool read_pattern(struct reader *r, const json_t *v)
 
 static bool unknown_keyword(struct reader *r, const char *name)
 {
-    static const char *const known[] = { "type",      "properties", "required",    "additionalProperties",
-                                         "items",     "minItems",   "maxItems",    "maxProperties",
-                                         "minLength", "maxLength",  "minimum",     "maximum",
-                                         "enum",      "const",      "pattern",     "format",
-                                         "default",   "example",    "description", "title",
-                                         "writeOnly", "x-env" };
+    static const char *const known[] = { "type",      "properties", "required",        "additionalProperties",
+                                         "items",     "minItems",   "maxItems",        "maxProperties",
+                                         "minLength", "maxLength",  "minimum",         "maximum",
+                                         "enum",      "const",      "pattern",         "format",
+                                         "default",   "example",    "description",     "title",
+                                         "writeOnly", "x-env",      "contentMediaType" };
     const char *near = str_nearest(sl_cstr(name), known, sizeof known / sizeof *known);
     return fail(r, "unknown keyword `%.64s`%s%s%s", name, near ? ", did you mean `" : "", near ? near : "",
                 near ? "`?" : "");
@@ -150,6 +150,7 @@ static bool read_word(struct reader *r, json_t *schema, const char *name, json_t
     case WORD_DESCRIPTION:
     case WORD_TITLE:
     case WORD_X_ENV:
+    case WORD_MEDIA_TYPE:
         return json_is_string(v) || fail(r, "%s: must be text", name);
     case WORD_WRITE_ONLY:
         return json_is_boolean(v) || fail(r, "writeOnly: must be true or false");

@@ -29,7 +29,8 @@ enum schema_word {
     WORD_DESCRIPTION,
     WORD_TITLE,
     WORD_WRITE_ONLY,
-    WORD_X_ENV
+    WORD_X_ENV,
+    WORD_MEDIA_TYPE
 };
 enum schema_word schema_word(const char *name);
 

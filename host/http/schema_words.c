@@ -29,6 +29,7 @@ static const struct {
     { "title", WORD_TITLE },
     { "writeOnly", WORD_WRITE_ONLY },
     { "x-env", WORD_X_ENV },
+    { "contentMediaType", WORD_MEDIA_TYPE },
 };
 
 enum schema_word schema_word(const char *name)

@@ -21,7 +21,7 @@ enum {
     NEED_FIRST = offsetof(sl_need, optional) + sizeof(uint32_t),
     LIFE_FIRST = offsetof(sl_lifecycle, load) + sizeof(void *)
 };
-static const uint32_t known_flags = SL_POOL | SL_STREAM | SL_IDEMPOTENT | SL_SENSITIVE;
+static const uint32_t known_flags = SL_POOL | SL_STREAM | SL_IDEMPOTENT | SL_SENSITIVE | SL_LIST;
 
 struct reading {
     struct generation *g;
@@ -105,11 +105,30 @@ static bool check_flags(struct reading *r, const sl_entry *s, const char *of)
 {
     if ((s->flags & ~known_flags) && !r->newer) return wrong(r, "%sunknown flags 0x%x", of, s->flags & ~known_flags);
     if ((s->flags & SL_STREAM) && s->kind != SL_ROUTE) return wrong(r, "%sonly a route can be SL_STREAM", of);
+    if ((s->flags & SL_LIST) && (s->kind != SL_ROUTE || strncmp(s->name, "GET ", 4) != 0 || !s->out))
+        return wrong(r, "%sonly a GET route with an `out` schema can be SL_LIST", of);
     if ((s->flags & SL_STREAM) && (s->flags & SL_POOL))
         return wrong(r, "%sSL_POOL and SL_STREAM exclude each other: a pool handler may not wait for its client", of);
     if (s->attempts > ATTEMPTS_MAX) return wrong(r, "%sattempts is over %d", of, ATTEMPTS_MAX);
     if (s->status && (s->status < 200 || s->status > 299))
         return wrong(r, "%sstatus %u is not a success", of, s->status);
+    return true;
+}
+
+/* "409 taken, 410 destroyed" */
+static bool check_problems(struct reading *r, const sl_entry *s, const char *of)
+{
+    sl_str rest = sl_cstr(s->problems), one, number;
+    while (rest.n && str_split(&rest, ',', &one)) {
+        int64_t status = 0;
+        sl_str code = str_trim(one);
+        if (!str_split(&code, ' ', &number) || !str_to_int(number, &status) || status < 300 || status > 599)
+            return wrong(r, "%sproblems: each is a status and a code, such as `409 taken, 410 destroyed`", of);
+        for (size_t i = 0; i < code.n; i++)
+            if (!(code.p[i] >= 'a' && code.p[i] <= 'z') && !(code.p[i] >= '0' && code.p[i] <= '9') && code.p[i] != '_')
+                return wrong(r, "%sproblems: the code `%.*s` must be lower_case_words", of,
+                             STR_ARG(str_sub(code, 0, 64)));
+    }
     return true;
 }
 
@@ -128,9 +147,10 @@ static bool read_entry(struct reading *r, struct entry *e, const sl_entry *from)
            text(r, &s->in, from->in, SCHEMA_MAX, "in", of) &&
            text(r, &s->query, from->query, SCHEMA_MAX, "query", of) &&
            text(r, &s->out, from->out, SCHEMA_MAX, "out", of) &&
-           text(r, &s->schedule, from->schedule, 128, "schedule", of) && check_name(r, s, of) &&
-           check_flags(r, s, of) && schema(r, &e->in, s->in, "in", of) && schema(r, &e->query, s->query, "query", of) &&
-           schema(r, &e->out, s->out, "out", of);
+           text(r, &s->schedule, from->schedule, 128, "schedule", of) &&
+           text(r, &s->problems, from->problems, DOC_MAX, "problems", of) && check_name(r, s, of) &&
+           check_flags(r, s, of) && check_problems(r, s, of) && schema(r, &e->in, s->in, "in", of) &&
+           schema(r, &e->query, s->query, "query", of) && schema(r, &e->out, s->out, "out", of);
 }
 
 const char *entry_kind(uint64_t kind) { return kind >= SL_ROUTE && kind <= SL_COMPUTE ? kind_names[kind] : ""; }

@@ -39,7 +39,7 @@ static void put_cstr(buf *b, const char *s) { put_str(b, sl_cstr(s)); }
 
 static void write_entry(buf *b, const sl_entry *e)
 {
-    const char *const texts[] = { e->name, e->scope, e->in, e->query, e->out, e->doc, e->schedule };
+    const char *const texts[] = { e->name, e->scope, e->in, e->query, e->out, e->doc, e->schedule, e->problems };
     const uint32_t numbers[] = { (uint32_t)e->kind, e->flags,    e->status,    e->deadline_ms,
                                  e->max_inflight,   e->attempts, e->backoff_ms };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -95,7 +95,8 @@ static void take_entries(struct frame *f, arena *a, sl_plugin *p)
     sl_entry *e = arena_alloc(a, (p->n_entries + 1) * sizeof *e);
     p->entries = e;
     for (uint32_t i = 0; i < p->n_entries && !f->bad; i++, e++) {
-        const char **const texts[] = { &e->name, &e->scope, &e->in, &e->query, &e->out, &e->doc, &e->schedule };
+        const char **const texts[] = { &e->name, &e->scope, &e->in,       &e->query,
+                                       &e->out,  &e->doc,   &e->schedule, &e->problems };
         uint32_t kind = 0;
         uint32_t *const numbers[] = { &kind,        &e->flags,     &e->status, &e->deadline_ms, &e->max_inflight,
                                       &e->attempts, &e->backoff_ms };

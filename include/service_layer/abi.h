@@ -81,7 +81,8 @@ enum {
     SL_POOL = 1u,       /* CPU-bound: run on the worker pool; no [S] function may be called      */
     SL_STREAM = 2u,     /* replies in pieces: sl_core.reply, then sl_core.write as often as needed */
     SL_IDEMPOTENT = 4u, /* may be repeated once when its process dies                              */
-    SL_SENSITIVE = 8u   /* body and reply hold secrets: never logged, never kept for Idempotency-Key */
+    SL_SENSITIVE = 8u,  /* body and reply hold secrets: never logged, never kept for Idempotency-Key */
+    SL_LIST = 16u       /* a route that answers by reply_list; `out` is one item */
 };
 typedef struct sl_entry {
     uint64_t kind; /* enum sl_kind */
@@ -97,6 +98,7 @@ typedef struct sl_entry {
     uint32_t max_inflight; /* 0 = no limit of its own; beyond it callers get SL_EBUSY */
     uint32_t attempts;     /* SL_JOB, SL_EVENT: 0 = the host's default */
     uint32_t backoff_ms;   /* SL_JOB, SL_EVENT: first retry delay; doubles with jitter; 0 = the host's default */
+    const char *problems;  /* SL_ROUTE, for the documentation: problems of its own, "409 taken, 410 destroyed" */
 } sl_entry;
 
 enum { SL_COUNTER = 1, SL_GAUGE, SL_HISTOGRAM };

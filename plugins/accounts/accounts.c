@@ -109,7 +109,7 @@ static sl_err drop(void *self, sl_call *c)
 static const sl_entry entries[] = {
     { SL_ROUTE, "POST /accounts", create, .scope = "accounts:write", .in = NEW_ACCOUNT, .out = ACCOUNT, .status = 201,
       .doc = "Create an account." },
-    { SL_ROUTE, "GET /accounts", list, .scope = "accounts:read", .out = ACCOUNT,
+    { SL_ROUTE, "GET /accounts", list, .scope = "accounts:read", .out = ACCOUNT, .flags = SL_LIST,
       .doc = "List the tenant's accounts, newest first." },
     { SL_ROUTE, "GET /accounts/{account}", get, .scope = "accounts:read", .out = ACCOUNT, .doc = "Read one account." },
     { SL_ROUTE, "PATCH /accounts/{account}", change, .scope = "accounts:write", .in = ACCOUNT_CHANGE, .out = ACCOUNT,

@@ -178,7 +178,8 @@ static sl_err limits(void *self, sl_call *c)
 static const sl_entry entries[] = {
     { SL_ROUTE, "POST " AT "/sources", source_create, .scope = "oracle:write", .in = NEW_SOURCE, .out = SOURCE,
       .status = 201, .doc = "Register a data source." },
-    { SL_ROUTE, "GET " AT "/sources", source_list, .scope = "oracle:read", .out = SOURCE, .doc = "List data sources." },
+    { SL_ROUTE, "GET " AT "/sources", source_list, .scope = "oracle:read", .out = SOURCE, .flags = SL_LIST,
+      .doc = "List data sources." },
     { SL_ROUTE, "GET " AT "/sources/{source}", source_get, .scope = "oracle:read", .out = SOURCE,
       .doc = "Read a data source." },
     { SL_ROUTE, "PATCH " AT "/sources/{source}", source_change, .scope = "oracle:write", .in = SOURCE_CHANGE,
@@ -188,7 +189,7 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "POST " AT "/requests", request_create, .scope = "oracle:write", .in = NEW_REQUEST, .out = REQUEST,
       .status = 201, .doc = "Ask one or more sources; the answer is fetched in the background." },
     { SL_ROUTE, "GET " AT "/requests", request_list, .scope = "oracle:read", .query = BY_STATUS, .out = REQUEST,
-      .doc = "List requests, newest first." },
+      .flags = SL_LIST, .doc = "List requests, newest first." },
     { SL_ROUTE, "GET " AT "/requests/{request}", request_get, .scope = "oracle:read", .out = REQUEST_WHOLE,
       .doc = "Read a request with every attempt." },
     { SL_ROUTE, "POST " AT "/requests/{request}/cancel", request_cancel, .scope = "oracle:write", .out = REQUEST_WHOLE,

@@ -228,7 +228,7 @@ static sl_err verify(void *self, sl_call *c)
 static const sl_entry entries[] = {
     { SL_ROUTE, "POST /accounts/{account}/random", draw, .scope = "random:write", .in = REQUEST, .out = VALUE,
       .status = 201, .doc = "Draw signed random bytes." },
-    { SL_ROUTE, "GET /accounts/{account}/random", list, .scope = "random:read", .out = VALUE,
+    { SL_ROUTE, "GET /accounts/{account}/random", list, .scope = "random:read", .out = VALUE, .flags = SL_LIST,
       .doc = "List what was drawn, newest first." },
     { SL_ROUTE, "GET /accounts/{account}/random/{id}", get, .scope = "random:read", .out = VALUE,
       .doc = "Read one value again." },

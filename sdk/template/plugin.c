@@ -35,7 +35,8 @@ static sl_err get_item(void *self, sl_call *c)
 static const sl_entry entries[] = {
     { SL_ROUTE, "POST /NAME/items", create_item, .scope = "NAME:write", .in = ITEM_IN, .out = ITEM, .status = 201,
       .doc = "Make an item." },
-    { SL_ROUTE, "GET /NAME/items", list_items, .scope = "NAME:read", .out = ITEM, .doc = "All items, newest first." },
+    { SL_ROUTE, "GET /NAME/items", list_items, .scope = "NAME:read", .out = ITEM, .flags = SL_LIST,
+      .doc = "All items, newest first." },
     { SL_ROUTE, "GET /NAME/items/{item}", get_item, .scope = "NAME:read", .out = ITEM, .doc = "One item." },
 };
 static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 } };

@@ -52,7 +52,7 @@ def test_a_break_is_noticed(change):
 
 
 @pytest.mark.parametrize("change", [
-    ("uint32_t backoff_ms;   /*", "uint32_t backoff_ms, colour;   /*"),
+    ("const char *problems;", "const char *problems; uint64_t colour;"),
     ("SL_SENSITIVE = 8u", "SL_SENSITIVE = 8u, SL_SERIAL = 16u"),
     ("    const sl_crypto *crypto;\n", "    const sl_crypto *crypto;\n    const void *kv;\n"),
     ("#define SL_MINOR 0u", "#define SL_MINOR 1u"),

@@ -553,7 +553,7 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "GET /probe/hold-long", hold, .doc = "Wait a minute.", .deadline_ms = 60000 },
     { SL_ROUTE, "GET /probe/busy", busy, .query = MS, .doc = "Hold the loop." },
     { SL_ROUTE, "POST /probe/rows", create_row, .in = ROW_IN, .out = ROW, .status = 201, .doc = "Insert." },
-    { SL_ROUTE, "GET /probe/rows", list_rows, .out = ROW, .doc = "List." },
+    { SL_ROUTE, "GET /probe/rows", list_rows, .out = ROW, .flags = SL_LIST, .doc = "List." },
     { SL_ROUTE, "GET /probe/rows/{id}", get_row, .out = ROW, .doc = "One." },
     { SL_ROUTE, "POST /probe/rollback", rollback, .in = NAMED, .doc = "Insert, publish, enqueue and throw away." },
     { SL_ROUTE, "POST /probe/commit", commit, .in = NAMED, .doc = "Commit, then fail." },
