@@ -122,6 +122,19 @@ static void fingerprint(struct generation *g, const unsigned char *bytes, size_t
     g->file_size = size;
 }
 
+bool plugin_file_hash(const char *path, char out[65])
+{
+    struct generation g = { .sha256 = "" };
+    struct stat st;
+    char why[MODULE_WHY];
+    size_t size = 0;
+    unsigned char *bytes = read_file(path, &st, &size, why, sizeof why);
+    if (bytes) fingerprint(&g, bytes, size);
+    free(bytes);
+    memcpy(out, g.sha256, sizeof g.sha256);
+    return out[0] != 0;
+}
+
 bool generation_copy(struct generation *g, char *why, size_t why_size)
 {
     size_t size = 0;
