@@ -68,7 +68,13 @@ bool generation_mapped(const struct generation *g);
 uint64_t generation_size(const struct generation *g);   /* bytes of its library in memory */
 bool generation_can_unload(const struct generation *g); /* false: linked in, to be kept, or a build with sanitizers */
 void generation_free(struct generation *g);             /* calls must be 0; unloads, frees all */
-void load_close(void);                                  /* remove the private directory */
+
+/* ---- private_dir.c ---- */
+/* Make the directory that only this process uses and that may hold code; the name that dlopen sees must be new for each
+ * generation, or glibc hands out the old library again. Once; removes those that killed servers left. */
+bool private_dir_make(char *why, size_t why_size);
+const char *private_dir(void);
+void private_dir_close(void);
 
 /* ---- probe.c: opens plugins in short-lived children ---- */
 struct probe {

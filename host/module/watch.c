@@ -8,12 +8,15 @@
 enum { LOOK_MS = 250, QUIET_MS = 500, LATEST_MS = 5000 };
 static const char by[] = "the directory watch";
 
-struct mark { /* what a file and its signature file looked like when they were last dealt with */
-    struct mark *next;
+struct mark { /* what a file and its signature file look like */
     struct timespec changed, signed_at;
     off_t size;
     ino_t inode;
     bool there;
+};
+struct known { /* as it was when it was last dealt with */
+    struct known *next;
+    struct mark mark;
     char path[];
 };
 struct directory {
@@ -23,7 +26,7 @@ struct directory {
 static struct {
     ticker *ticker;
     struct directory *directories;
-    struct mark *marks;
+    struct known *known;
     bool dirty, fresh;    /* fresh: it has just begun */
     uint64_t first, last; /* events since the last look; loop time */
 } watch;
@@ -61,12 +64,12 @@ static bool same_mark(const struct mark *a, const struct mark *b)
            a->signed_at.tv_nsec == b->signed_at.tv_nsec;
 }
 
-static struct mark *mark_of(const char *path)
+static struct known *known_of(const char *path)
 {
-    struct mark *m = watch.marks;
-    while (m && strcmp(m->path, path) != 0)
-        m = m->next;
-    return m;
+    struct known *k = watch.known;
+    while (k && strcmp(k->path, path) != 0)
+        k = k->next;
+    return k;
 }
 
 static void look(void *arg)
@@ -75,10 +78,10 @@ static void look(void *arg)
     struct seen **last = &l->first;
     for (const struct plugin_file *f = plugin_files(module_cfg, l->a, &l->errors); f; f = f->next) {
         struct seen *s = arena_alloc(l->a, sizeof *s);
-        const struct mark *before = mark_of(f->path); /* nobody else touches the marks meanwhile */
+        const struct known *before = known_of(f->path); /* nobody else touches them meanwhile */
         s->file = f;
         fill(&s->mark, f->path);
-        if (!before || !same_mark(before, &s->mark)) plugin_file_hash(f->path, s->sha256);
+        if (!before || !same_mark(&before->mark, &s->mark)) plugin_file_hash(f->path, s->sha256);
         *last = s;
         last = &s->next;
     }
@@ -86,17 +89,15 @@ static void look(void *arg)
 
 static void remember(const struct seen *s)
 {
-    struct mark *m = mark_of(s->file->path), **at = &watch.marks;
-    if (!m) {
-        m = calloc(1, sizeof *m + strlen(s->file->path) + 1);
-        if (!m) abort();
-        memcpy(m->path, s->file->path, strlen(s->file->path));
-        m->next = *at;
-        *at = m;
+    struct known *k = known_of(s->file->path);
+    if (!k) {
+        k = calloc(1, sizeof *k + strlen(s->file->path) + 1);
+        if (!k) abort();
+        strcpy(k->path, s->file->path);
+        k->next = watch.known;
+        watch.known = k;
     }
-    struct mark *next = m->next;
-    *m = s->mark;
-    m->next = next;
+    k->mark = s->mark;
 }
 
 /* ---- what to do about it ---- */
@@ -149,17 +150,17 @@ static void deal_with(call *c, const struct seen *s, bool first)
 
 static void forget_gone(const struct look *l)
 {
-    for (struct mark **at = &watch.marks, *m; (m = *at);) {
+    for (struct known **at = &watch.known, *k; (k = *at);) {
         const struct seen *s = l->first;
-        while (s && strcmp(s->file->path, m->path) != 0)
+        while (s && strcmp(s->file->path, k->path) != 0)
             s = s->next;
         if (s) {
-            at = &m->next;
+            at = &k->next;
             continue;
         }
-        log_warn("a plugin's file is gone; a loaded one serves on", LOG_C("path", m->path));
-        *at = m->next;
-        free(m);
+        log_warn("a plugin's file is gone; a loaded one serves on", LOG_C("path", k->path));
+        *at = k->next;
+        free(k);
     }
 }
 
@@ -178,8 +179,8 @@ static void on_look(call *c, void *arg)
     buf_free(&l.errors);
     forget_gone(&l);
     for (const struct seen *s = l.first; s; s = s->next) {
-        const struct mark *before = mark_of(s->file->path);
-        if (!s->mark.there || (before && same_mark(before, &s->mark))) continue;
+        const struct known *before = known_of(s->file->path);
+        if (!s->mark.there || (before && same_mark(&before->mark, &s->mark))) continue;
         if (still_written(&s->mark)) {
             watch.dirty = true;
             watch.first = watch.last = loop_now();
@@ -243,10 +244,10 @@ void watch_stop(void)
     close_directories();
     ticker_stop(watch.ticker);
     watch.ticker = NULL;
-    while (watch.marks) {
-        struct mark *m = watch.marks;
-        watch.marks = m->next;
-        free(m);
+    while (watch.known) {
+        struct known *k = watch.known;
+        watch.known = k->next;
+        free(k);
     }
     watch.dirty = false;
 }
