@@ -39,8 +39,8 @@ CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iincl
   -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS)) $(LLHTTP_CFLAGS)
 LDLIBS_HOST = $(shell pkg-config --libs $(LIBS)) $(if $(LLHTTP_SYSTEM),-lllhttp) -l:libboost_context.a -lcrypt -ldl -lpthread -lm
 SLCTL_LIBS := libcurl openssl jansson yaml-0.1 libarchive
-CFLAGS_SLCTL = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -MMD -MP -DSL_VERSION='"$(VERSION)"' \
-  $(shell pkg-config --cflags $(SLCTL_LIBS))
+CFLAGS_SLCTL = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Ihost -MMD -MP \
+  -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(SLCTL_LIBS))
 LDLIBS_SLCTL = $(shell pkg-config --libs $(SLCTL_LIBS))
 CFLAGS_PLUGIN := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) -fPIC -fvisibility=hidden -fno-plt \
   -ftls-model=global-dynamic -Iinclude -Isdk -MMD -MP
@@ -91,8 +91,8 @@ $(OUT)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -fPIE $(SANFLAGS) $(LLHTTP_CFLAGS) -c -o $@ $<
 
-# The command line client knows nothing of the host but its OpenAPI document.
-$(SLCTL): $(SLCTL_OBJ)
+# The command line client knows nothing of the host but its OpenAPI document; the check of audit logs is shared.
+$(SLCTL): $(SLCTL_OBJ) $(OUT)/host/base/chain.o
 	@mkdir -p $(@D)
 	@echo "  LD $@"
 	$(Q)$(CC) $(SANFLAGS) -pie -Wl,-z,relro -Wl,-z,now -o $@ $^ $(LDLIBS_SLCTL)
@@ -155,6 +155,9 @@ run-fuzz: $(FUZZ)
 $(OUT)/fuzz/%: tests/fuzz/%.c $(OUT)/libhost.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_HOST) -Itests/fuzz -fsanitize=fuzzer -o $@ $< $(OUT)/libhost.a $(LDLIBS_HOST)
+$(OUT)/fuzz/fuzz_slctl: tests/fuzz/fuzz_slctl.c $(filter-out %/main.o,$(SLCTL_OBJ)) $(OUT)/host/base/chain.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_SLCTL) -fsanitize=fuzzer -Wl,--wrap=exit -o $@ $< $(filter %.o,$^) $(LDLIBS_SLCTL)
 
 test-valgrind: test-deps ## the API suite with the server under valgrind: no error, no definite leak
 	@$(call install_missing,valgrind)

@@ -386,6 +386,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&configuration_plugin);
     module_builtin(&audit_plugin);
     module_builtin(&tokens_plugin);
+    module_builtin(&auth_plugin);
     module_builtin(&bus_plugin);
     module_builtin(&openapi_plugin);
     if (cfg->check_plugin.n) {
@@ -428,6 +429,8 @@ int main(int argc, char **argv)
     host.cfg = config_load(argc, argv, environ, &errors);
     if (!host.cfg)
         print(stderr, &errors);
+    else if (host.cfg->hash_password)
+        code = password_command();
     else if (answered(host.cfg, &out))
         code = EXIT_FINE;
     else

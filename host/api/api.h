@@ -6,7 +6,7 @@
 #include "module/module.h"
 
 extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, audit_plugin, bus_plugin,
-    tokens_plugin;
+    tokens_plugin, auth_plugin;
 extern const sl_plugin openapi_plugin;
 extern const sl_plugin configuration_plugin;
 #define SL_LINKED_PLUGIN(symbol, id, ...)                                                                              \
@@ -19,6 +19,8 @@ extern const sl_plugin configuration_plugin;
                                .name = (id),                                                                           \
                                .version = SL_VERSION,                                                                  \
                                __VA_ARGS__ }
+
+int password_command(void); /* -hash-password; the exit code */
 
 enum system_state { SYSTEM_STARTING, SYSTEM_READY, SYSTEM_STOPPING };
 void system_setup(const struct config *cfg);        /* before the modules start; cfg must outlive it; needs the loop */

@@ -60,6 +60,26 @@ static struct identity_config identity_settings(const struct config *c)
         .metrics_token = c->metrics_token,
         .roles = c->roles.item,
         .n_roles = c->roles.n,
+        .users = c->users.item,
+        .n_users = c->users.n,
+        .default_tenant = c->default_tenant,
+        .jwt_secret = c->jwt_secret,
+        .issuer = c->issuer,
+        .access_ms = c->access_ms,
+        .refresh_ms = c->refresh_ms,
+        .wallets = c->wallets,
+        .wallet_role = c->wallet_role,
+        .wallet_tenant = c->wallet_tenant,
+        .provider_keys = c->provider_keys,
+        .provider_issuer = c->provider_issuer,
+        .audience = c->audience,
+        .role_claim = c->role_claim,
+        .tenant_claim = c->tenant_claim,
+        .provider_role = c->provider_role,
+        .provider_tenant = c->provider_tenant,
+        .provider_roles = c->provider_roles.item,
+        .n_provider_roles = c->provider_roles.n,
+        .leeway_ms = c->leeway_ms,
     };
 }
 
@@ -144,6 +164,9 @@ void start_http(struct config *c)
     http_setup(&http);
     wipe_list(&c->api_tokens);
     wipe_list(&c->admin_tokens);
+    wipe_list(&c->users);
+    explicit_bzero((char *)(uintptr_t)c->jwt_secret.p, c->jwt_secret.n);
+    c->jwt_secret.n = 0;
 }
 
 size_t calls_at_once(const struct config *c) { return (size_t)(c->max_inflight + c->job_concurrency) + SPARE_CALLS; }

@@ -44,7 +44,11 @@ struct config {
     /* logging, metrics */
     sl_str log_level, log_format, metrics_token;
     /* auth, security */
-    struct str_list api_tokens, admin_tokens, roles;
+    struct str_list api_tokens, admin_tokens, roles, users, provider_roles;
+    sl_str jwt_secret, issuer, wallet_role, wallet_tenant;
+    int64_t access_ms, refresh_ms, leeway_ms;
+    bool wallets;
+    sl_str provider_keys, provider_issuer, audience, role_claim, tenant_claim, provider_role, provider_tenant;
     sl_str secret_keys;
     /* audit */
     bool audit;
@@ -71,7 +75,7 @@ struct config {
     int64_t outbound_max_total, outbound_max_per_host, outbound_timeout_ms, outbound_max_bytes;
     sl_str outbound_ca_file;
     /* what the command line asks for */
-    bool check, print, migrate_only, show_version, show_help;
+    bool check, print, migrate_only, show_version, show_help, hash_password;
 };
 
 /* Everything wrong is gathered, one line each ("configs/config.yaml:12: server.prot: unknown key, did you mean

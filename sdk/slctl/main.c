@@ -22,6 +22,8 @@ const struct builtin builtins[] = {
     { "context", context_command, "list|use|set|delete|show [NAME]", "Named servers with token, tenant and account." },
     { "completion", completion_command, "bash|zsh|fish", "Print a script that completes commands in your shell." },
     { "version", version_command, "", "Version of slctl." },
+    { "audit verify", audit_verify_command, "[--head HASH] FILE...",
+      "Check files of the audit log, oldest first; needs no server. --head: a hash that was kept elsewhere." },
     { "bus events tail", events_tail_command, "[--topic T] [--count N] [--last-event-id ID]",
       "Print events as they are published, from now on or from behind the one named." },
     { "diag bundle", diag_command, "[--log FILE]... [--to FILE]",

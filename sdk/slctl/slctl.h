@@ -223,8 +223,9 @@ const char *command_text(const struct command *c);                              
 void help_top(void);
 bool help_topic(const char *name); /* prints it; false: there is none */
 int help_builtin(const struct builtin *b);
-int explain_command(int argc, char **argv);    /* explain.c */
-int completion_command(int argc, char **argv); /* complete.c */
+void explain_document(const struct document *d, char **words, int n); /* a command, or all that begin so */
+int explain_command(int argc, char **argv);                           /* explain.c */
+int completion_command(int argc, char **argv);                        /* complete.c */
 int complete_command(int argc, char **argv);
 int status_command(int argc, char **argv); /* status.c */
 int health_command(int argc, char **argv);

@@ -1,4 +1,5 @@
 """test_slctl_client.py - slctl against a scripted server: what it sends, repeats, caches, and makes of hostile answers."""
+import hashlib
 import json
 import os
 import signal
@@ -374,6 +375,40 @@ def test_help_names_what_the_document_tells(api, slctl):
     golden("help-exit-codes", slctl("help", "exit-codes").stdout)
     golden("help", slctl("help").stdout, [(api.url, "http://ADDR")])
     assert slctl(code=2).stdout == slctl("help").stdout
+
+
+def chain(n):
+    lines, prev = [], "0" * 64
+    for seq in range(1, n + 1):
+        body = '{"seq":%d,"prev":"%s","user":"u%d"' % (seq, prev, seq)
+        prev = hashlib.sha256(body.encode()).hexdigest()
+        lines.append('%s,"hash":"%s"}' % (body, prev))
+    return lines
+
+
+def test_the_audit_log_is_checked_without_a_server(slctl, tmp_path):
+    slctl.env["SERVICE_LAYER_ADDR"] = "http://127.0.0.1:9"
+    good = chain(9)
+    path = tmp_path / "audit.jsonl"
+
+    def verify(lines, *args, **more):
+        path.write_text("".join(line + "\n" for line in lines))
+        return slctl("audit", "verify", *args, str(path), **more).stdout.replace(str(path), "FILE")
+
+    golden("audit-good", verify(good))
+    golden("audit-changed", verify(good[:3] + [good[3].replace("u4", "me")] + good[4:], code=9))
+    golden("audit-missing", verify(good[:3] + good[4:], code=9))
+    golden("audit-reordered", verify(good[:3] + [good[4], good[3]] + good[5:], code=9))
+    head = json.loads(good[8])["hash"]
+    assert "intact" in verify(good, "--head", head) and "cut off or replaced" in verify(good[:8], "--head", head, code=9)
+    assert verify(good, "--head", json.loads(good[5])["hash"]).count("\n") == 1
+    told = json.loads(slctl("audit", "verify", "-", "-o", "json", input="{}\n" + "\n".join(good) + "\n", code=9).stdout)
+    assert (told["records"], told["intact"], told["findings"][0]["line"]) == (9, False, 1)
+    (tmp_path / "older.jsonl").write_text("".join(line + "\n" for line in good[:4]))
+    path.write_text("".join(line + "\n" for line in good[4:]))
+    assert "9 records, 1 to 9, intact" in slctl("audit", "verify", str(tmp_path / "older.jsonl"), str(path)).stdout
+    slctl("audit", "verify", str(tmp_path / "none"), code=2)
+    slctl("audit", "verify", code=2)
 
 
 def test_output_that_nobody_reads_is_no_noise(api, slctl):

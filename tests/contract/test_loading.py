@@ -107,6 +107,8 @@ def test_grants_beyond_what_the_operator_allows_are_refused(build, serve, tmp_pa
     assert check(path)[0] == 0
     code, text = check(path, "-config", less)
     assert code == 1 and "refused   asks for the grant net:api.example.com, which plugins.greedy.grants does not allow" in text
+    assert "asks for the grant store:greedy_rows" in check(path, "-config", write(tmp_path, 'plugins: {greedy: {grants: ""}}'))[1]
+    assert "plugins.greedy.grants: `stores:x` is not store:" in check(path, "-config", write(tmp_path, "plugins: {greedy: {grants: stores:x}}"))[1]
     s = serve(listed='  greedy: {enabled: true, grants: "store:greedy_* net:*"}\n')
     assert s.get("/greedy").json() == 1
     build("greedy", more=', .grants = "publish:everything.*"')
