@@ -14,7 +14,7 @@ Q := $(if $(V),,@)
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
-  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev libseccomp-dev libarchive-dev curl jq
+  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev zlib1g-dev libseccomp-dev libarchive-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
   postgresql pgbouncer openssl g++ procps wrk zsh fish
 # npm fetches the job queues that ours are measured against; a Node.js from elsewhere brings its own.
@@ -22,7 +22,7 @@ BENCH_PACKAGES := nginx-light sqlite3 $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 
-LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1 libseccomp
+LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1 libseccomp zlib
 # llhttp: a system library where there is one, else the C sources that node-llhttp ships, in strict mode.
 LLHTTP_SYSTEM := $(shell pkg-config --exists libllhttp && echo yes)
 LLHTTP_SRC := $(if $(LLHTTP_SYSTEM),,$(wildcard /usr/share/llhttp/*.c))
