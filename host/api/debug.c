@@ -3,38 +3,53 @@
 #include "base/log.h"
 #include "observe/profile.h"
 
-enum { BODY_MAX = 32 << 20, SECONDS_DEFAULT = 10, WRITE_MS = 60000 };
+enum { FILES_MAX = 256, BODY_MAX = 32 << 20, SECONDS_DEFAULT = 10, WRITE_MS = 60000 };
 
 #define SECONDS SL_OBJECT(SL_OPTIONAL("seconds", SL_INTEGER(1, 60) SL_DEFAULT("10"), "How long to sample."))
 
+typedef bool write_fn(const struct symbol_file *files, size_t n_files, buf *out, size_t *samples);
 struct writing {
     buf out;
     size_t samples;
     bool good;
-    bool (*write)(buf *out, size_t *samples);
+    struct symbol_file files[FILES_MAX];
+    size_t n_files;
+    write_fn *write;
 };
 
 static void write_profile(void *arg)
 {
     struct writing *w = arg;
-    w->good = w->write(&w->out, &w->samples);
+    w->good = w->write(w->files, w->n_files, &w->out, &w->samples);
+}
+
+/* Plugins run from private copies that are unlinked; their symbols stand in the files that were copied. */
+static void find_files(struct writing *w, arena *a)
+{
+    for (struct module *m = modules_first(); m; m = m->next)
+        for (struct generation *g = m->current; g; g = g == m->current ? m->older : g->older)
+            if (g->handle && g->path && w->n_files < FILES_MAX)
+                w->files[w->n_files++] = (struct symbol_file){ arena_cstr(a, sl_cstr(g->path)),
+                                                               arena_cstr(a, sl_cstr(m->path)) };
 }
 
 /* [S] Symbols are read from files: on the pool. */
-static sl_err answer(sl_call *c, const char *name, bool (*write)(buf *out, size_t *samples))
+static sl_err answer(sl_call *c, const char *name, write_fn *write)
 {
-    struct writing w = { .write = write };
-    buf_init(&w.out, BODY_MAX);
-    sl_err e = call_offload((call *)c, write_profile, &w);
-    if (!e) e = w.good ? SL_OK : SL_ETOOBIG;
+    struct writing *w = arena_alloc(((call *)c)->arena, sizeof *w);
+    w->write = write;
+    find_files(w, ((call *)c)->arena);
+    buf_init(&w->out, BODY_MAX);
+    sl_err e = call_offload((call *)c, write_profile, w);
+    if (!e) e = w->good ? SL_OK : SL_ETOOBIG;
     if (!e) {
-        log_info("profile taken", LOG_C("profile", name), LOG_I("samples", (int64_t)w.samples),
-                 LOG_I("bytes", (int64_t)w.out.n));
+        log_info("profile taken", LOG_C("profile", name), LOG_I("samples", (int64_t)w->samples),
+                 LOG_I("bytes", (int64_t)w->out.n));
         sl_header(c, SL("Content-Disposition"), sl_format(c, "attachment; filename=\"%s.pb.gz\"", name));
         sl_header(c, SL("Cache-Control"), SL("no-store"));
-        e = sl_reply(c, 200, SL("application/octet-stream"), buf_str(&w.out));
+        e = sl_reply(c, 200, SL("application/octet-stream"), buf_str(&w->out));
     }
-    buf_free(&w.out);
+    buf_free(&w->out);
     return e;
 }
 

@@ -1,7 +1,6 @@
 /* pprof.c - writes call stacks with numbers as a profile that pprof reads. */
 #include "observe/pprof.h"
 #include "base/protobuf.h"
-#include "observe/symbols.h"
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -90,7 +89,7 @@ pprof *pprof_new(const struct pprof_about *about)
     pprof *p = calloc(1, sizeof *p);
     if (!p) abort();
     p->about = *about;
-    p->symbols = symbols_load();
+    p->symbols = symbols_load(about->files, about->n_files);
     buf_init(&p->body, BODY_MAX);
     buf_init(&p->string_table, BODY_MAX);
     pb_bytes(&p->string_table, 6, SL(""));
@@ -172,7 +171,6 @@ bool pprof_end(pprof *p, buf *out)
     pb_int(&p->body, 10, (uint64_t)a->duration);
     if (a->period) value_type(p, 11, &a->period_of);
     pb_int(&p->body, 12, (uint64_t)a->period);
-    if (a->comment) pb_int(&p->body, 13, string(p, a->comment));
     buf_add_str(&p->body, buf_str(&p->string_table));
     bool good = !p->body.overflow && !p->string_table.overflow && compress_into(out, &p->body);
     free(p->locations.slots);

@@ -1,7 +1,7 @@
 /* pprof.h - writes call stacks with numbers as a profile that pprof reads (github.com/google/pprof, profile.proto). */
 #ifndef OBSERVE_PPROF_H
 #define OBSERVE_PPROF_H
-#include "base/text.h"
+#include "observe/symbols.h"
 
 enum { PPROF_DEPTH = 64, PPROF_VALUES = 4 };
 struct pprof_stack {
@@ -14,8 +14,9 @@ struct pprof_value {
 struct pprof_about {
     struct pprof_value values[PPROF_VALUES], period_of;
     size_t n_values;
-    int64_t period, at, duration; /* at: nanoseconds since 1970; duration: nanoseconds */
-    const char *comment;          /* or NULL */
+    int64_t period, at, duration;    /* at: nanoseconds since 1970; duration: nanoseconds */
+    const struct symbol_file *files; /* see symbols_load */
+    size_t n_files;
 };
 /* Equal stacks may come more than once; pprof adds them up. Symbols are looked up as they come. */
 typedef struct pprof pprof;

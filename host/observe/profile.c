@@ -131,7 +131,7 @@ static void wait_for_handlers(void)
         nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 }
 
-bool profile_write(buf *out, size_t *samples)
+bool profile_write(const struct symbol_file *files, size_t n_files, buf *out, size_t *samples)
 {
     static const int64_t period = 1000000000 / PROFILE_HZ;
     struct pprof_about about = { .values = { { "samples", "count" }, { "cpu", "nanoseconds" } },
@@ -139,7 +139,9 @@ bool profile_write(buf *out, size_t *samples)
                                  .period_of = { "cpu", "nanoseconds" },
                                  .period = period,
                                  .at = clock_now() * 1000 - (prof.ended - prof.began),
-                                 .duration = prof.ended - prof.began };
+                                 .duration = prof.ended - prof.began,
+                                 .files = files,
+                                 .n_files = n_files };
     wait_for_handlers();
     size_t n = atomic_load(&prof.n);
     if (n > prof.room) n = prof.room;

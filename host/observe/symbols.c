@@ -22,13 +22,14 @@ struct symbol_table {
     struct symbol *list; /* by address, as in the file */
 };
 struct symbols {
-    size_t n;
+    const struct symbol_file *files;
+    size_t n_files, n;
     struct object objects[OBJECTS_MAX];
 };
 
 /* ---- what is loaded ---- */
 /* Notes are a sequence of { name size, description size, type, name, description }, padded to four bytes. */
-static void read_notes(struct object *o, const unsigned char *p, size_t n)
+static void read_notes(char build_id[65], const unsigned char *p, size_t n)
 {
     while (n >= sizeof(ElfW(Nhdr))) {
         ElfW(Nhdr) h;
@@ -37,7 +38,7 @@ static void read_notes(struct object *o, const unsigned char *p, size_t n)
         if (sizeof h + name + about > n) return;
         if (h.n_type == NT_GNU_BUILD_ID && h.n_namesz == 4 && memcmp(p + sizeof h, "GNU", 4) == 0 &&
             h.n_descsz <= BUILD_ID_MAX) {
-            hex_encode(p + sizeof h + name, h.n_descsz, o->build_id);
+            hex_encode(p + sizeof h + name, h.n_descsz, build_id);
             return;
         }
         p += sizeof h + name + about;
@@ -60,7 +61,7 @@ static int add_object(struct dl_phdr_info *info, size_t size, void *arg)
             o->offset = p->p_offset;
         }
         if (p->p_type == PT_NOTE && !o->build_id[0])
-            read_notes(o, (const unsigned char *)(info->dlpi_addr + p->p_vaddr), p->p_memsz);
+            read_notes(o->build_id, (const unsigned char *)(info->dlpi_addr + p->p_vaddr), p->p_memsz);
     }
     if (!o->end) return 0;
     bool own = !info->dlpi_name[0]; /* the executable itself */
@@ -73,10 +74,12 @@ static int add_object(struct dl_phdr_info *info, size_t size, void *arg)
     return 0;
 }
 
-symbols *symbols_load(void)
+symbols *symbols_load(const struct symbol_file *files, size_t n)
 {
     symbols *s = calloc(1, sizeof *s);
     if (!s) abort();
+    s->files = files;
+    s->n_files = n;
     dl_iterate_phdr(add_object, s);
     return s;
 }
@@ -169,17 +172,37 @@ static void read_symbols(struct symbol_table *t)
     }
 }
 
-static void look(struct object *o)
+static bool same_build(const struct symbol_table *t, const struct object *o)
 {
+    ElfW(Ehdr) h;
+    char id[65] = "";
+    memcpy(&h, t->file, sizeof h);
+    if (memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 || h.e_phentsize != sizeof(ElfW(Phdr)) ||
+        !inside(t, h.e_phoff, (uint64_t)h.e_phnum * sizeof(ElfW(Phdr))))
+        return false;
+    for (size_t i = 0; i < h.e_phnum && !id[0]; i++) {
+        ElfW(Phdr) p;
+        memcpy(&p, t->file + h.e_phoff + i * sizeof p, sizeof p);
+        if (p.p_type == PT_NOTE && inside(t, p.p_offset, p.p_filesz)) read_notes(id, t->file + p.p_offset, p.p_filesz);
+    }
+    return strcmp(id, o->build_id) == 0;
+}
+
+static void look(const symbols *s, struct object *o)
+{
+    const char *path = o == s->objects ? "/proc/self/exe" : o->path; /* the executable comes first */
+    for (size_t i = 0; i < s->n_files; i++)
+        if (strcmp(o->path, s->files[i].loaded) == 0) path = s->files[i].file;
     o->looked = true;
     struct symbol_table *t = calloc(1, sizeof *t);
     if (!t) abort();
-    if (!map_file(t, o->path)) {
-        free(t);
+    if (map_file(t, path) && same_build(t, o)) {
+        read_symbols(t);
+        o->symbols = t;
         return;
     }
-    read_symbols(t);
-    o->symbols = t;
+    if (t->file) munmap((void *)(uintptr_t)t->file, t->size);
+    free(t);
 }
 
 const char *symbols_name(symbols *s, uintptr_t address, uintptr_t *start)
@@ -187,7 +210,7 @@ const char *symbols_name(symbols *s, uintptr_t address, uintptr_t *start)
     size_t i = symbols_find(s, address);
     struct object *o = &s->objects[i];
     if (i == s->n) return NULL;
-    if (!o->looked) look(o);
+    if (!o->looked) look(s, o);
     const struct symbol_table *t = o->symbols;
     if (!t || !t->n) return NULL;
     uintptr_t at = address - o->base;

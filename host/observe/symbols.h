@@ -12,9 +12,14 @@ struct object {           /* one loaded file */
     struct symbol_table *symbols;
     bool looked;
 };
-/* Everything that is loaded now. Reads files: not for the loop thread. */
+/* Where the symbols of a library stand that was loaded from a file which is gone by now. */
+struct symbol_file {
+    const char *loaded, *file;
+};
+/* Everything that is loaded now. Reads files: not for the loop thread. Symbols are taken only from a file with the same
+ * build id. `files` must outlive it. */
 typedef struct symbols symbols;
-symbols *symbols_load(void);
+symbols *symbols_load(const struct symbol_file *files, size_t n);
 void symbols_free(symbols *s);
 size_t symbols_count(const symbols *s);
 const struct object *symbols_object(const symbols *s, size_t i);
