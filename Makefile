@@ -32,14 +32,15 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -W
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)\
   $(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)\
+  $(if $(filter valgrind,$(SAN)),-DSL_VALGRIND -fno-omit-frame-pointer)\
   $(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer-no-link$(,)address -fno-omit-frame-pointer)
 HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
   -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS)) $(LLHTTP_CFLAGS)
 LDLIBS_HOST = $(shell pkg-config --libs $(LIBS)) $(if $(LLHTTP_SYSTEM),-lllhttp) -l:libboost_context.a -lcrypt -ldl -lpthread -lm
 SLCTL_LIBS := libcurl openssl jansson yaml-0.1 libarchive
-CFLAGS_SLCTL = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -MMD -MP -DSL_VERSION='"$(VERSION)"' \
-  $(shell pkg-config --cflags $(SLCTL_LIBS))
+CFLAGS_SLCTL = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Ihost -MMD -MP \
+  -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(SLCTL_LIBS))
 LDLIBS_SLCTL = $(shell pkg-config --libs $(SLCTL_LIBS))
 CFLAGS_PLUGIN := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) -fPIC -fvisibility=hidden -fno-plt \
   -ftls-model=global-dynamic -Iinclude -Isdk -MMD -MP
@@ -90,8 +91,8 @@ $(OUT)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -fPIE $(SANFLAGS) $(LLHTTP_CFLAGS) -c -o $@ $<
 
-# The command line client knows nothing of the host but its OpenAPI document.
-$(SLCTL): $(SLCTL_OBJ)
+# The command line client knows nothing of the host but its OpenAPI document; the check of audit logs is shared.
+$(SLCTL): $(SLCTL_OBJ) $(OUT)/host/base/chain.o
 	@mkdir -p $(@D)
 	@echo "  LD $@"
 	$(Q)$(CC) $(SANFLAGS) -pie -Wl,-z,relro -Wl,-z,now -o $@ $^ $(LDLIBS_SLCTL)
@@ -154,6 +155,18 @@ run-fuzz: $(FUZZ)
 $(OUT)/fuzz/%: tests/fuzz/%.c $(OUT)/libhost.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_HOST) -Itests/fuzz -fsanitize=fuzzer -o $@ $< $(OUT)/libhost.a $(LDLIBS_HOST)
+$(OUT)/fuzz/fuzz_slctl: tests/fuzz/fuzz_slctl.c $(filter-out %/main.o,$(SLCTL_OBJ)) $(OUT)/host/base/chain.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_SLCTL) -fsanitize=fuzzer -Wl,--wrap=exit -o $@ $< $(filter %.o,$^) $(LDLIBS_SLCTL)
+
+test-valgrind: test-deps ## the API suite with the server under valgrind: no error, no definite leak
+	@$(call install_missing,valgrind)
+	+@$(SUBMAKE) SAN=valgrind compile test-plugins
+	$(Q)APPSERVER=$(abspath tests/lib/valgrind) BUILD=$(abspath build-valgrind) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider \
+	  --ignore=tests/api/test_docs.py tests/api $(if $(T),-k "$(T)")
+
+analyze: deps ## gcc's static analyzer over every C file
+	$(Q)tests/analyze
 
 lint: test-deps ## formatting, cppcheck, file and function sizes, floors
 	@$(call install_missing,$(LINT_PACKAGES))
@@ -163,16 +176,23 @@ format: ## rewrite the C sources by .clang-format
 	@$(call install_missing,$(LINT_PACKAGES))
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
-install: build ## install under PREFIX (DESTDIR honoured)
+INSTALL_SDK = $(PREFIX)/share/service-layer/sdk
+install: build ## install under PREFIX (DESTDIR honoured), with all that a plugin's author needs
 	install -Dm755 $(APPSERVER) $(DESTDIR)$(PREFIX)/bin/appserver
 	install -Dm755 $(SLCTL) $(DESTDIR)$(PREFIX)/bin/slctl
 	for p in $(PLUGIN_SO); do install -Dm644 $$p $(DESTDIR)$(PREFIX)/lib/service-layer/plugins/$$(basename $$p); done
 	for h in include/service_layer/*.h; do install -Dm644 $$h $(DESTDIR)$(PREFIX)/include/service_layer/$$(basename $$h); done
 	find migrations -name '*.sql' -exec install -Dm644 {} $(DESTDIR)$(PREFIX)/share/service-layer/{} \;
 	install -Dm644 configs/config.yaml $(DESTDIR)$(PREFIX)/share/doc/service-layer/config.yaml
+	for f in sdk/*.h sdk/plugin.map sdk/template/*; do install -Dm644 $$f $(DESTDIR)$(INSTALL_SDK)/$${f#sdk/}; done
+	install -Dm755 sdk/new-plugin $(DESTDIR)$(INSTALL_SDK)/new-plugin
+	ln -sf ../share/service-layer/sdk/new-plugin $(DESTDIR)$(PREFIX)/bin/service-layer-new-plugin
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed -e 's|^sdkdir=.*|sdkdir=$(INSTALL_SDK)|' -e 's|^includedir=.*|includedir=$(PREFIX)/include|' \
+	  -e 's|^Version:.*|Version: $(VERSION)|' sdk/service-layer.pc > $(DESTDIR)$(PREFIX)/lib/pkgconfig/service-layer.pc
 
 clean: ## remove what was built
 	rm -rf build build-* appserver slctl
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-isolated bench fuzz run-fuzz lint format install clean
+.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-valgrind analyze test-isolated bench fuzz run-fuzz lint format install clean

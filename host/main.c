@@ -1,5 +1,6 @@
 /* main.c - the appserver: arguments and configuration, start from the store up to the listener, signals, stop. */
 #include "api/floors.h"
+#include "api/reconfigure.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/bus.h"
@@ -24,7 +25,6 @@ enum {
     EXIT_RUNTIME = 1,
     EXIT_CONFIG = 2,
     ERRORS_MAX = 1 << 20,
-    SPARE_CALLS = 4096,
     SWEEP_MS = 60000,
     USAGE_MS = 2000, /* how far the replicas' counts of a tenant's requests may lie apart */
     WAIT_MS = 10,
@@ -33,7 +33,9 @@ enum {
 enum stage { NOTHING, STORE_OPEN, JOBS_ON, MODULES_ON, SERVING };
 
 static struct {
-    struct config *cfg;
+    struct config *cfg; /* the one in force */
+    int argc;
+    char **argv; /* read again by a reload of the configuration */
     keyring *keys;
     enum stage stage;
     int64_t began; /* clock_monotonic() at the start */
@@ -172,13 +174,6 @@ static bool start_floors(call *c)
     return true;
 }
 
-static void wipe_tokens(struct str_list *list)
-{
-    for (size_t i = 0; i < list->n; i++)
-        explicit_bzero((char *)(uintptr_t)list->item[i].p, list->item[i].n);
-    list->n = 0;
-}
-
 static void sweep(call *c, void *arg)
 {
     (void)arg;
@@ -195,11 +190,8 @@ static bool start_serving(call *c)
 {
     char why[1024] = "";
     struct config *cfg = host.cfg;
-    struct http_config http = http_settings(cfg);
     struct server_config server = server_settings(cfg);
-    http_setup(&http);
-    wipe_tokens(&cfg->api_tokens);
-    wipe_tokens(&cfg->admin_tokens);
+    start_http(cfg);
     host.stage = MODULES_ON;
     if (audit_start(why, sizeof why)) return failed("the audit log cannot be kept", why, EXIT_RUNTIME);
     if (modules_start(c, false, why, sizeof why)) return failed("modules cannot start", why, EXIT_RUNTIME);
@@ -249,15 +241,9 @@ static void on_end(uv_signal_t *s, int number)
 
 static void on_reload(uv_signal_t *s, int number)
 {
-    char why[512] = "";
     (void)s, (void)number;
     audit_reopen();
-    if (!host.cfg->tls_cert.n)
-        log_info("SIGHUP: no certificate is configured, nothing to read again");
-    else if (server_reload_tls(why, sizeof why))
-        log_error("certificate not reloaded, the old one stays", LOG_C("error", why));
-    else
-        log_info("certificate reloaded", LOG_S("file", host.cfg->tls_cert));
+    reload_on_signal();
 }
 
 static void catch_signals(void)
@@ -337,11 +323,6 @@ static bool open_keys(struct config *c, char *why, size_t why_size)
 }
 
 /* ---- arguments ---- */
-static int level_of(sl_str name)
-{
-    return sl_is(name, "debug") ? SL_DEBUG : sl_is(name, "warn") ? SL_WARN : sl_is(name, "error") ? SL_ERROR : SL_INFO;
-}
-
 static void print(FILE *to, buf *b)
 {
     fwrite(b->p ? b->p : "", 1, b->n, to);
@@ -376,15 +357,15 @@ static int check_and_print(const struct config *c, buf *out, buf *errors)
 
 static int run(void)
 {
-    struct loop_config loop = { .slow_ms = (uint32_t)host.cfg->slow_ms,
-                                .max_calls = (size_t)(host.cfg->max_inflight + host.cfg->job_concurrency) +
-                                             SPARE_CALLS };
+    struct loop_config loop = { .slow_ms = (uint32_t)host.cfg->slow_ms, .max_calls = calls_at_once(host.cfg) };
     loop_setup(&loop, module_slow);
     catch_signals();
     system_setup(host.cfg);
+    reload_setup(&host.cfg, host.argc, host.argv);
     if (!call_start(256, 0, NULL, NULL, boot)) return EXIT_RUNTIME;
     loop_run();
     modules_close();
+    reload_close();
     loop_close();
     return host.exit_code;
 }
@@ -393,15 +374,19 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
 {
     char why[512] = "";
     bool looking = cfg->check || cfg->print || cfg->check_plugin.n;
-    log_setup(looking ? SL_ERROR + 1 : level_of(cfg->log_level),
-              sl_is(cfg->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT, STDERR_FILENO);
+    if (looking)
+        log_setup(SL_ERROR + 1, LOG_AS_TEXT, STDERR_FILENO);
+    else
+        start_log(cfg);
     modules_setup(cfg, &hooks, NULL, environ);
     module_builtin(&store_plugin);
     module_builtin(&system_plugin);
     module_builtin(&jobs_plugin);
     module_builtin(&modules_plugin);
+    module_builtin(&configuration_plugin);
     module_builtin(&audit_plugin);
     module_builtin(&tokens_plugin);
+    module_builtin(&auth_plugin);
     module_builtin(&bus_plugin);
     module_builtin(&openapi_plugin);
     if (cfg->check_plugin.n) {
@@ -436,12 +421,16 @@ int main(int argc, char **argv)
     }
     if (argc >= 3 && strcmp(argv[1], "-audit-verify") == 0) return chain_main(argc - 2, argv + 2, stdout);
     host.began = clock_monotonic();
+    host.argc = argc;
+    host.argv = argv;
     buf_init(&out, ERRORS_MAX);
     buf_init(&errors, ERRORS_MAX);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     host.cfg = config_load(argc, argv, environ, &errors);
     if (!host.cfg)
         print(stderr, &errors);
+    else if (host.cfg->hash_password)
+        code = password_command();
     else if (answered(host.cfg, &out))
         code = EXIT_FINE;
     else

@@ -6,8 +6,9 @@
 #include "module/module.h"
 
 extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, audit_plugin, bus_plugin,
-    tokens_plugin;
+    tokens_plugin, auth_plugin;
 extern const sl_plugin openapi_plugin;
+extern const sl_plugin configuration_plugin;
 #define SL_LINKED_PLUGIN(symbol, id, ...)                                                                              \
     const sl_plugin symbol = { .size = sizeof(sl_plugin),                                                              \
                                .major = SL_MAJOR,                                                                      \
@@ -19,10 +20,14 @@ extern const sl_plugin openapi_plugin;
                                .version = SL_VERSION,                                                                  \
                                __VA_ARGS__ }
 
+int password_command(void); /* -hash-password; the exit code */
+
 enum system_state { SYSTEM_STARTING, SYSTEM_READY, SYSTEM_STOPPING };
-void system_setup(const struct config *cfg); /* before the modules start; cfg must outlive it; needs the loop */
-void system_state_set(enum system_state s);  /* /readyz answers 200 only in SYSTEM_READY */
-void system_close(void);                     /* in a fiber or outside; stops what system_setup started */
+void system_setup(const struct config *cfg);        /* before the modules start; cfg must outlive it; needs the loop */
+void system_reconfigured(const struct config *cfg); /* another one is in force */
+bool system_serving(void);                          /* neither starting nor stopping */
+void system_state_set(enum system_state s);         /* /readyz answers 200 only in SYSTEM_READY */
+void system_close(void);                            /* in a fiber or outside; stops what system_setup started */
 
 /* ---- bus_stream.c ---- */
 struct bus_stream_config {

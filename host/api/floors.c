@@ -1,6 +1,9 @@
 /* floors.c - what the configuration says to each floor of the host. */
 #include "api/floors.h"
 #include "base/log.h"
+#include <unistd.h>
+
+enum { SPARE_CALLS = 4096 }; /* beside requests and jobs: lifecycle steps, questions, work of the host itself */
 
 struct store_config store_settings(const struct config *c)
 {
@@ -57,6 +60,26 @@ static struct identity_config identity_settings(const struct config *c)
         .metrics_token = c->metrics_token,
         .roles = c->roles.item,
         .n_roles = c->roles.n,
+        .users = c->users.item,
+        .n_users = c->users.n,
+        .default_tenant = c->default_tenant,
+        .jwt_secret = c->jwt_secret,
+        .issuer = c->issuer,
+        .access_ms = c->access_ms,
+        .refresh_ms = c->refresh_ms,
+        .wallets = c->wallets,
+        .wallet_role = c->wallet_role,
+        .wallet_tenant = c->wallet_tenant,
+        .provider_keys = c->provider_keys,
+        .provider_issuer = c->provider_issuer,
+        .audience = c->audience,
+        .role_claim = c->role_claim,
+        .tenant_claim = c->tenant_claim,
+        .provider_role = c->provider_role,
+        .provider_tenant = c->provider_tenant,
+        .provider_roles = c->provider_roles.item,
+        .n_provider_roles = c->provider_roles.n,
+        .leeway_ms = c->leeway_ms,
     };
 }
 
@@ -91,10 +114,10 @@ struct http_config http_settings(const struct config *c)
     };
 }
 
-int start_fetch(const struct config *c, char *why, size_t why_size)
+/* Texts of f point into ca and agent. */
+static bool fetch_settings(const struct config *c, struct fetch_config *f, char ca[4096], char agent[64])
 {
-    char ca[4096], agent[64];
-    struct fetch_config f = {
+    *f = (struct fetch_config){
         .allow_private = c->outbound_allow_private,
         .allow = c->outbound_allow.item,
         .n_allow = c->outbound_allow.n,
@@ -104,13 +127,69 @@ int start_fetch(const struct config *c, char *why, size_t why_size)
         .max_bytes = (uint32_t)c->outbound_max_bytes,
         .user_agent = agent,
     };
-    snprintf(agent, sizeof agent, "service-layer/%s", SL_VERSION);
-    if (c->outbound_ca_file.n >= sizeof ca)
-        return snprintf(why, why_size, "outbound.ca_file: the path is too long"), -1;
+    snprintf(agent, 64, "service-layer/%s", SL_VERSION);
+    if (c->outbound_ca_file.n >= 4096) return false;
     memcpy(ca, c->outbound_ca_file.n ? c->outbound_ca_file.p : "", c->outbound_ca_file.n);
     ca[c->outbound_ca_file.n] = 0;
-    if (ca[0]) f.ca_file = ca;
-    return fetch_setup(&f, why, why_size);
+    if (ca[0]) f->ca_file = ca;
+    return true;
+}
+
+int start_fetch(const struct config *c, char *why, size_t why_size)
+{
+    char ca[4096], agent[64];
+    struct fetch_config f;
+    if (fetch_settings(c, &f, ca, agent)) return fetch_setup(&f, why, why_size);
+    snprintf(why, why_size, "outbound.ca_file: the path is too long");
+    return -1;
+}
+
+void start_log(const struct config *c)
+{
+    sl_str l = c->log_level;
+    int level = sl_is(l, "debug") ? SL_DEBUG : sl_is(l, "warn") ? SL_WARN : sl_is(l, "error") ? SL_ERROR : SL_INFO;
+    log_setup(level, sl_is(c->log_format, "json") ? LOG_AS_JSON : LOG_AS_TEXT, STDERR_FILENO);
+}
+
+static void wipe_list(struct str_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        explicit_bzero((char *)(uintptr_t)list->item[i].p, list->item[i].n);
+    list->n = 0;
+}
+
+void start_http(struct config *c)
+{
+    struct http_config http = http_settings(c);
+    http_setup(&http);
+    wipe_list(&c->api_tokens);
+    wipe_list(&c->admin_tokens);
+    wipe_list(&c->users);
+    explicit_bzero((char *)(uintptr_t)c->jwt_secret.p, c->jwt_secret.n);
+    c->jwt_secret.n = 0;
+}
+
+size_t calls_at_once(const struct config *c) { return (size_t)(c->max_inflight + c->job_concurrency) + SPARE_CALLS; }
+
+int floors_check(const struct config *next, char *why, size_t why_size)
+{
+    struct server_config server = server_settings(next);
+    return server_reconfigure(&server, true, why, why_size);
+}
+
+int floors_apply(struct config *next, char *why, size_t why_size)
+{
+    char ca[4096], agent[64];
+    struct fetch_config f;
+    struct jobs_config jobs = jobs_settings(next);
+    struct server_config server = server_settings(next);
+    int result = server_reconfigure(&server, false, why, why_size);
+    start_log(next);
+    start_http(next);
+    if (fetch_settings(next, &f, ca, agent) && fetch_reconfigure(&f, why, why_size)) result = -1;
+    jobs_reconfigure(&jobs);
+    call_limit(calls_at_once(next));
+    return result;
 }
 
 int start_tracing(const struct config *c, char *why, size_t why_size)

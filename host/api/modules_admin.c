@@ -65,12 +65,6 @@ enum { CHANGE_MS = 300000 };
 #define PROCESS_DOC "Its process: pid, resident bytes, starts, crashes, quarantined, how and when it crashed last."
 #define CHANGE_DOC  "action, outcome in words, and where the time went, in microseconds."
 #define MODULES     SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
-#define DRY_RUN     SL_OBJECT(SL_OPTIONAL("dry_run", SL_BOOLEAN, "Only say what would be done."))
-#define PLAN                                                                                                           \
-    SL_OBJECT(                                                                                                         \
-        SL_REQUIRED("dry_run", "\"type\":\"boolean\"", "Nothing was done."),                                           \
-        SL_REQUIRED("changes", "\"type\":\"array\"", "Module, action and outcome of each."),                           \
-        SL_REQUIRED("restart_needed", "\"type\":\"array\"", "Settings that changed and are read at the start only."))
 
 /* ---- one module as JSON ---- */
 static sl_str etag(sl_call *c, const struct module *m)
@@ -235,22 +229,27 @@ static void audit(sl_call *c, const char *action, sl_str target, const char *out
              LOG_S("request_id", sl_fact(c, "request_id")));
 }
 
+static sl_err changed_since(sl_call *c, const char *name, const struct module *m)
+{
+    audit(c, name, sl_cstr(m->name), "refused: the module changed since its state was read (If-Match)");
+    return sl_problem(c, 412, "module_changed", "The module changed since you read its state; read it again.");
+}
+
 static sl_err change(sl_call *c, enum module_action action, const char *name)
 {
     struct module_change done;
     struct module *m = module_find(sl_path(c, "name"));
     sl_str wanted = sl_req_header(c, "if-match");
+    bool guarded = sl_given(wanted) && !sl_is(wanted, "*");
     if (!m) return no_such_module(c);
-    if (sl_given(wanted) && !sl_is(wanted, "*") && !sl_same(wanted, etag(c, m))) {
-        audit(c, name, sl_cstr(m->name), "refused: the module changed since its state was read (If-Match)");
-        return sl_problem(c, 412, "module_changed", "The module changed since you read its state; read it again.");
-    }
+    uint64_t seen = m->edition;
+    if (guarded && !sl_same(wanted, etag(c, m))) return changed_since(c, name, m);
     sl_err e = audit_intent((call *)c, sl_format(c, "%s %s: begins", name, m->name));
     if (e) return e;
-    e = module_change((call *)c, m, action, &done);
-    audit(c, name, sl_cstr(m->name),
-          e == SL_ECANCEL || e == SL_ETIME ? "under way; nobody waits for it" : done.outcome);
-    if (e == SL_EBUSY) return sl_problem(c, 409, "modules_busy", "Another change of modules is under way; try again.");
+    e = module_change((call *)c, m, action, guarded ? &seen : NULL, &done);
+    if (e == SL_EPRECOND) return changed_since(c, name, m);
+    audit(c, name, sl_cstr(m->name), done.outcome[0] ? done.outcome : "under way; nobody waits for it");
+    if (e == SL_EBUSY) return sl_problem(c, 503, "modules_busy", done.outcome);
     if (e == SL_ECONFLICT) return sl_problem(c, 409, "module_state", done.outcome);
     if (e == SL_EINVAL) return sl_problem(c, 422, "module_refused", done.outcome);
     return e ? e : reply_module(c, m);

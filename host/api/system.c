@@ -20,6 +20,9 @@ void system_setup(const struct config *cfg)
     system_metrics_setup();
 }
 
+void system_reconfigured(const struct config *cfg) { config = cfg; }
+bool system_serving(void) { return state == SYSTEM_READY; }
+
 void system_state_set(enum system_state s) { state = s; }
 
 void system_close(void)

@@ -75,3 +75,29 @@ const char *role_check(sl_str role)
         if (scope_check(scope)) return must;
     return n > SCOPES_MAX ? "must not have more than 64 scopes" : NULL;
 }
+
+/* crypt(5): $2b$, two digits of cost, $, 53 characters of salt and hash. */
+static bool is_bcrypt(sl_str s)
+{
+    if (s.n != 60 || s.p[0] != '$' || s.p[1] != '2' || !memchr("aby", s.p[2], 3) || s.p[3] != '$' || s.p[6] != '$')
+        return false;
+    int cost = (s.p[4] - '0') * 10 + s.p[5] - '0';
+    if (s.p[4] < '0' || s.p[4] > '9' || s.p[5] < '0' || s.p[5] > '9' || cost < 4 || cost > 16) return false;
+    for (size_t i = 7; i < s.n; i++)
+        if (!word_ok(str_sub(s, i, 1), "./", 1)) return false;
+    return true;
+}
+
+const char *user_check(sl_str user)
+{
+    static const char must[] = "must be NAME:BCRYPT:ROLE or NAME:BCRYPT:ROLE:TENANT|TENANT";
+    sl_str name, hash, role, tenant;
+    if (!str_split(&user, ':', &name) || !word_ok(name, "._-@+", 64)) return must;
+    if (!str_split(&user, ':', &hash) || !is_bcrypt(hash))
+        return "must hold a bcrypt hash ($2b$ and so on, cost 4 to 16), never a password: `appserver -hash-password` "
+               "makes one";
+    if (!str_split(&user, ':', &role) || !word_ok(role, "._-", ROLE_MAX)) return must;
+    while (sl_given(user) && str_split(&user, '|', &tenant))
+        if (!sl_is(tenant, "*") && tenant_check(tenant)) return must;
+    return NULL;
+}

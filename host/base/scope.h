@@ -14,5 +14,7 @@ bool scope_covers(sl_str patterns, sl_str scope);
 /* NULL, or what the text must be, as the end of a sentence. */
 const char *scope_check(sl_str pattern);
 const char *tenant_check(sl_str tenant);
+/* "NAME:BCRYPT:ROLE" or "NAME:BCRYPT:ROLE:TENANT|TENANT", as auth.users lists them; "*" = every tenant. */
+const char *user_check(sl_str user);
 const char *role_check(sl_str role); /* "NAME SCOPE SCOPE ...", as auth.roles lists them */
 #endif

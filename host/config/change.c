@@ -20,6 +20,8 @@ static const char *const live[] = { "server.tls.",
                                     "auth.",
                                     "audit.refusals",
                                     "audit.keep_days",
+                                    "audit.refusals",
+                                    "audit.keep_days",
                                     "modules.",
                                     "jobs.",
                                     "outbound." };
@@ -134,6 +136,7 @@ void config_keep(const struct config *now, struct config *next)
         keep[i] = !same(a, b, i) && !can_apply(a, b, i);
     for (size_t i = 0; i < n_settings; i++) {
         if (!keep[i]) continue;
+        if (settings[i].secret) config_wipe_value(b, &settings[i]);
         keep_value(a, b, &settings[i]);
         memcpy(b->print[i], a->print[i], CONFIG_PRINT);
         b->origin[i] = a->origin[i];
@@ -144,12 +147,9 @@ void config_keep(const struct config *now, struct config *next)
 /* ---- its tag ---- */
 static void hash_plugin(crypto_generichash_state *h, const struct plugin_config *p)
 {
-    char *text = p->config ? json_dumps(p->config, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = p->section ? json_dumps(p->section, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     hash_text(h, sl_cstr(p->name));
-    hash_text(h, sl_cstr(p->isolation));
     hash_text(h, sl_cstr(text));
-    unsigned char flags[] = { p->enabled, p->required };
-    crypto_generichash_update(h, flags, sizeof flags);
     if (text) explicit_bzero(text, strlen(text));
     free(text);
 }

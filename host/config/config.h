@@ -21,7 +21,7 @@ struct plugin_config {
     json_t *config;
     int line;
     struct plugin_config *next;
-    json_t *lines;
+    json_t *lines, *section; /* section: all that the file says of it, to compare */
 };
 struct config {
     arena *arena; /* owns all text here */
@@ -44,7 +44,11 @@ struct config {
     /* logging, metrics */
     sl_str log_level, log_format, metrics_token;
     /* auth, security */
-    struct str_list api_tokens, admin_tokens, roles;
+    struct str_list api_tokens, admin_tokens, roles, users, provider_roles;
+    sl_str jwt_secret, issuer, wallet_role, wallet_tenant;
+    int64_t access_ms, refresh_ms, leeway_ms;
+    bool wallets;
+    sl_str provider_keys, provider_issuer, audience, role_claim, tenant_claim, provider_role, provider_tenant;
     sl_str secret_keys;
     /* audit */
     bool audit;
@@ -70,7 +74,7 @@ struct config {
     int64_t outbound_max_total, outbound_max_per_host, outbound_timeout_ms, outbound_max_bytes;
     sl_str outbound_ca_file;
     /* what the command line asks for */
-    bool check, print, migrate_only, show_version, show_help;
+    bool check, print, migrate_only, show_version, show_help, hash_password;
 };
 
 /* Everything wrong is gathered, one line each ("configs/config.yaml:12: server.prot: unknown key, did you mean
@@ -93,6 +97,11 @@ int config_plugin_line(const struct config *cfg, const char *plugin, const char 
 void config_print(const struct config *cfg, buf *out);
 void config_print_plugin(const struct config *cfg, const char *plugin, bool isolated, const json_t *schema,
                          const json_t *config, buf *out);
+/* The same for a program: settings as JSON objects with commas between, {"path", "value", "origin", "live"}; and the
+ * rest of a plugin's object: "line" (0 = not in the file) and "config". */
+void config_write(const struct config *cfg, buf *out);
+void config_write_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
+                         buf *out);
 /* ---- change.c: a configuration beside the one in force ---- */
 enum { CONFIG_DIFF_MAX = 160, CONFIG_TAG = 33 };
 struct config_diff { /* paths of settings that differ: those that a reload applies, those that need a restart */

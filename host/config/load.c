@@ -1,6 +1,7 @@
 /* load.c - configuration out of flags, environment, file and defaults: who wins, what is derived, what must fit
  * together. */
 #include "config/settings.h"
+#include "base/jwt.h"
 #include "base/seal.h"
 #include <limits.h>
 #include <stdlib.h>
@@ -243,6 +244,23 @@ static void derive_directories(struct load *l)
     if (!c->migration_dirs.n) c->migration_dirs = beside_executable(c->arena, path, "migrations");
 }
 
+static void check_sign_in(struct load *l)
+{
+    struct config *c = &l->cfg->pub;
+    char why[256];
+    if (c->jwt_secret.n && c->jwt_secret.n < JWT_SECRET_MIN)
+        config_complain(l, origin_of(l, "auth.jwt_secret"), "auth.jwt_secret",
+                        "must be at least 32 bytes; `openssl rand -hex 32` makes one");
+    if (!c->jwt_secret.n && (c->users.n || c->wallets))
+        config_complain(l, origin_of(l, c->users.n ? "auth.users" : "auth.wallet.enabled"),
+                        c->users.n ? "auth.users" : "auth.wallet.enabled",
+                        "needs auth.jwt_secret (AUTH_JWT_SECRET) too; `openssl rand -hex 32` makes one");
+    if (!c->provider_keys.n) return;
+    jwt_keys *keys = jwt_keys_load(c->provider_keys, why, sizeof why);
+    if (!keys) config_complain(l, origin_of(l, "auth.provider.keys"), "auth.provider.keys", "%s", why);
+    jwt_keys_free(keys);
+}
+
 static void check_together(struct load *l)
 {
     struct config *c = &l->cfg->pub;
@@ -290,7 +308,8 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
     set_defaults(&l);
     read_flags(&l, &flags, argc, argv);
     take_check(&l, &flags);
-    if (!cfg->pub.show_help && !cfg->pub.show_version) { /* these two answer even where the rest is wrong */
+    if (!cfg->pub.show_help && !cfg->pub.show_version &&
+        !cfg->pub.hash_password) { /* these two answer even where the rest is wrong */
         read_sources(&l, &flags);
         if (l.failed == 0) {
             derive_listen(&l);
@@ -298,6 +317,7 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
         }
         derive_directories(&l);
         check_together(&l);
+        check_sign_in(&l);
         config_print_values(cfg);
     }
     if (l.failed == 0 || cfg->pub.check) return &cfg->pub; /* -check goes on to what the plugins say */
@@ -305,22 +325,24 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
     return NULL;
 }
 
+void config_wipe_value(const struct loaded *c, const struct setting *s)
+{
+    const void *field = (const char *)c + s->at;
+    if (s->type == SET_LIST) {
+        const struct str_list *list = field;
+        for (size_t i = 0; i < list->n; i++)
+            config_wipe(list->item[i]);
+    } else {
+        const sl_str *text = field;
+        if (text->n) config_wipe(*text);
+    }
+}
+
 void config_free(struct config *cfg)
 {
     if (!cfg) return;
-    struct loaded *c = (struct loaded *)cfg;
-    for (size_t i = 0; i < n_settings; i++) {
-        if (!settings[i].secret) continue;
-        const void *field = (const char *)c + settings[i].at;
-        if (settings[i].type == SET_LIST) {
-            const struct str_list *list = field;
-            for (size_t j = 0; j < list->n; j++)
-                config_wipe(list->item[j]);
-        } else {
-            const sl_str *text = field;
-            if (text->n) config_wipe(*text);
-        }
-    }
+    for (size_t i = 0; i < n_settings; i++)
+        if (settings[i].secret) config_wipe_value((struct loaded *)cfg, &settings[i]);
     config_free_plugins(cfg);
     arena_free(cfg->arena);
 }

@@ -79,8 +79,10 @@ static void read_config(struct load *l, yaml_document_t *doc, int at, struct ori
         json_object_set_new(p->lines, e[i].key.p, json_integer(e[i].line));
 }
 
-static void read_plugin(struct load *l, yaml_document_t *doc, yaml_node_t *node, struct plugin_config *p)
+static void read_plugin(struct load *l, yaml_document_t *doc, int value_at, struct plugin_config *p)
 {
+    yaml_node_t *node = yaml_document_get_node(doc, value_at);
+    size_t failed = l->failed;
     arena *a = l->cfg->pub.arena;
     const char *at = arena_printf(a, "plugins.%s", p->name).p;
     struct yaml_entry *e;
@@ -112,6 +114,7 @@ static void read_plugin(struct load *l, yaml_document_t *doc, yaml_node_t *node,
         else
             config_complain(l, o, path, "unknown key; a plugin's own settings stand under `config`");
     }
+    if (l->failed == failed) p->section = config_yaml_json(l, doc, value_at, at, 0);
 }
 
 void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node)
@@ -136,7 +139,7 @@ void config_read_plugins(struct load *l, yaml_document_t *doc, yaml_node_t *node
         p->line = e[i].line;
         *last = p;
         last = &p->next;
-        read_plugin(l, doc, yaml_document_get_node(doc, e[i].value), p);
+        read_plugin(l, doc, e[i].value, p);
     }
 }
 
@@ -161,6 +164,8 @@ void config_free_plugins(struct config *cfg)
         config_wipe_json(p->config);
         json_decref(p->config);
         json_decref(p->lines);
+        config_wipe_json(p->section);
+        json_decref(p->section);
     }
     cfg->plugins = NULL;
 }

@@ -169,6 +169,58 @@ void config_print_plugin(const struct config *cfg, const char *plugin, bool isol
     }
 }
 
+/* ---- the same as JSON ---- */
+static void origin_text(const struct origin *o, char *out, size_t size)
+{
+    if (o->source == FROM_DEFAULT)
+        snprintf(out, size, "default");
+    else if (o->source == FROM_FILE)
+        snprintf(out, size, "%s:%d", o->name, o->line);
+    else
+        snprintf(out, size, "%s%s", o->source == FROM_ENV ? "environment " : "flag -", o->name);
+}
+
+void config_write(const struct config *cfg, buf *out)
+{
+    const struct loaded *c = (const struct loaded *)cfg;
+    char origin[4200];
+    for (size_t i = 0; i < n_settings; i++) {
+        const struct setting *s = &settings[i];
+        bool quoted = s->type == SET_SIZE || s->type == SET_DURATION;
+        if (i) buf_add_char(out, ',');
+        buf_add_char(out, '{');
+        json_field_str(out, "path", sl_cstr(s->path));
+        json_add_name(out, "value");
+        if (quoted) buf_add_char(out, '"');
+        add_value(c, s, out);
+        if (quoted) buf_add_char(out, '"');
+        origin_text(&c->origin[i], origin, sizeof origin);
+        json_field_str(out, "origin", sl_cstr(origin));
+        json_field_bool(out, "live", config_applies_live(s));
+        buf_add_char(out, '}');
+    }
+}
+
+void config_write_plugin(const struct config *cfg, const char *plugin, const json_t *schema, const json_t *config,
+                         buf *out)
+{
+    const struct plugin_config *p = config_plugin(cfg, plugin);
+    const json_t *properties = json_object_get(schema, "properties");
+    json_t *shown = config ? json_deep_copy(config) : json_object(), *value;
+    const char *key;
+    json_object_foreach(shown, key, value)
+    {
+        if (!json_is_true(json_object_get(json_object_get(properties, key), "writeOnly"))) continue;
+        config_wipe_json(value);
+        json_object_set_new(shown, key, json_string("***"));
+    }
+    json_field_int(out, "line", p ? p->line : 0);
+    char *text = json_dumps(shown, JSON_COMPACT);
+    json_field_raw(out, "config", sl_cstr(text));
+    free(text);
+    json_decref(shown);
+}
+
 static void add_names(const struct setting *s, buf *out)
 {
     char derived[80];

@@ -108,6 +108,21 @@ static const char *check_tenant_rate(sl_str s)
     return check_rate(s);
 }
 
+static const char *check_name(sl_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f) return "must be one line of text";
+    return s.n > 0 && s.n <= 200 && str_is_utf8(s) ? NULL : "must be 1 to 200 bytes of text";
+}
+
+static const char *check_tenant_or_none(sl_str s) { return s.n ? tenant_check(s) : NULL; }
+
+static const char *check_provider_role(sl_str s)
+{
+    sl_str from, to;
+    return next_word(&s, &from) && next_word(&s, &to) && !next_word(&s, &from) ? NULL : "must be `CLAIM ROLE`";
+}
+
 static const char *check_collector(sl_str s)
 {
     bool scheme = str_starts(s, "http://") || str_starts(s, "https://");
@@ -245,6 +260,40 @@ const struct setting settings[] = {
     { "auth.roles", SET_LIST, PUB(roles), "", .check = role_check,
       .doc = "Roles, each `NAME SCOPE SCOPE`, such as `auditor *:read admin:audit`; beside or in place of the built-in "
              "`service`, `user` and `reader`." },
+    { "auth.users", SET_LIST, PUB(users), "", .check = user_check, .secret = true,
+      .doc = "Users who may sign in, each `NAME:BCRYPT:ROLE` or `NAME:BCRYPT:ROLE:TENANT|TENANT`; without tenants "
+             "`server.default_tenant`, `*` = every one." },
+    { "auth.jwt_secret", SET_TEXT, PUB(jwt_secret), "", .secret = true,
+      .doc = "Signs the tokens of those who sign in (HS256); at least 32 bytes, the same in all replicas." },
+    { "auth.issuer", SET_TEXT, PUB(issuer), "service-layer", .check = check_name,
+      .doc = "Who the tokens and the challenges for wallets say that they come from." },
+    { "auth.token_life", SET_DURATION, PUB(access_ms), "15m", .min = 10 * SECOND, .max = DAY,
+      .doc = "How long the token of a sign-in is good." },
+    { "auth.refresh_life", SET_DURATION, PUB(refresh_ms), "168h", .min = MINUTE, .max = 365 * DAY,
+      .doc = "How long a session may go without a refresh." },
+    { "auth.wallet.enabled", SET_BOOL, PUB(wallets), "false", .doc = "Let the holders of Neo N3 accounts sign in." },
+    { "auth.wallet.role", SET_TEXT, PUB(wallet_role), "user", .doc = "Their role." },
+    { "auth.wallet.tenant", SET_TEXT, PUB(wallet_tenant), "", .check = check_tenant_or_none,
+      .doc = "Their tenant; empty = each is a tenant of its own, named by its address." },
+    { "auth.provider.keys", SET_TEXT, PUB(provider_keys), "", .check = check_readable,
+      .doc = "File with the public keys of an outside identity provider, JWKS or PEM; its tokens (RS256, ES256) are "
+             "accepted." },
+    { "auth.provider.issuer", SET_TEXT, PUB(provider_issuer), "",
+      .doc = "What `iss` of its tokens must be; empty = anything." },
+    { "auth.provider.audience", SET_TEXT, PUB(audience), "",
+      .doc = "What `aud` of its tokens must be or hold; empty = anything." },
+    { "auth.provider.role_claim", SET_TEXT, PUB(role_claim), "role",
+      .doc = "The claim with the role, or a list of which the first that means something counts; dots lead into "
+             "objects." },
+    { "auth.provider.roles", SET_LIST, PUB(provider_roles), "", .check = check_provider_role,
+      .doc = "What its roles are here, each `CLAIM ROLE`; empty = roles of the same name, but never `admin`." },
+    { "auth.provider.role", SET_TEXT, PUB(provider_role), "user", .doc = "Role of tokens that name none of these." },
+    { "auth.provider.tenant_claim", SET_TEXT, PUB(tenant_claim), "tenant",
+      .doc = "The claim with the tenant or a list of them." },
+    { "auth.provider.tenant", SET_TEXT, PUB(provider_tenant), "", .check = check_tenant_or_none,
+      .doc = "Tenant of tokens that name none; empty = they may act for nobody." },
+    { "auth.provider.leeway", SET_DURATION, PUB(leeway_ms), "30s", .min = 0, .max = 10 * MINUTE,
+      .doc = "How far its clock may be off." },
     { "security.secret_encryption_key", SET_TEXT, PUB(secret_keys), "", "SECRET_ENCRYPTION_KEY", .secret = true,
       .doc = "Master key of 16, 24 or 32 bytes, raw, base64 or hex; several with commas: the first seals, all unseal. "
              "Mandatory with a durable store." },
@@ -343,6 +392,8 @@ const struct command commands[] = {
     { "check", PUB(check), "Check the configuration, print every error, and exit." },
     { "print-config", PUB(print), "Print the effective configuration with the source of each value, and exit." },
     { "version", PUB(show_version), "Print the version and exit." },
+    { "hash-password", PUB(hash_password),
+      "Read a password from standard input, print its hash for auth.users, and exit." },
     { "help", PUB(show_help), "Print this help and exit." },
     { "h", PUB(show_help), NULL },
 };

@@ -52,6 +52,8 @@ struct load {
     char **env;
 };
 
+void config_wipe_value(const struct loaded *c, const struct setting *s); /* load.c: a secret's text, in place */
+
 /* ---- value.c ---- */
 __attribute__((format(printf, 4, 5))) void config_complain(struct load *l, struct origin o, const char *path,
                                                            const char *format, ...);

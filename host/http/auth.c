@@ -26,7 +26,7 @@ static bool unauthorized(struct request *rq, bool token_given)
 {
     answer_header(rq, SL("WWW-Authenticate"), token_given ? SL("Bearer error=\"invalid_token\"") : SL("Bearer"));
     return set_problem(rq, 401, "unauthorized",
-                       token_given ? SL("The token is not known here.")
+                       token_given ? sl_cstr(rq->token_fault)
                                    : SL("This needs a token: send the header `Authorization: Bearer <token>`."));
 }
 
@@ -74,7 +74,7 @@ static void identify(struct request *rq)
 {
     rq->unidentified = false;
     if (rq->bearer) return; /* the route has changed since, not the caller */
-    enum bearer_state state = bearer_find(bearer_text(rq->known.authorization), &rq->bearer);
+    enum bearer_state state = bearer_find(bearer_text(rq->known.authorization), &rq->bearer, &rq->token_fault);
     rq->unidentified = state == BEARER_ASK && !rq->asked && !rq->route->exempt;
 }
 
@@ -82,7 +82,7 @@ sl_err authorize_ask(call *c, struct request *rq)
 {
     rq->unidentified = false;
     rq->asked = true;
-    return bearer_ask(c, bearer_text(rq->known.authorization), &rq->bearer);
+    return bearer_ask(c, bearer_text(rq->known.authorization), &rq->bearer, &rq->token_fault);
 }
 
 bool scope_is_open(sl_str scope) { return !sl_given(scope) || (sl_is(scope, "metrics") && !metrics_closed); }

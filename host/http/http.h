@@ -28,7 +28,7 @@ struct http_config {
     unsigned audit_refusals;  /* records of its own that a caller's refusals get in ten seconds */
     int64_t audit_keep_days;  /* 0 = for ever */
 };
-void http_setup(const struct http_config *cfg);
+void http_setup(const struct http_config *cfg); /* also again, with new settings */
 const struct server_hooks *http_hooks(void);
 void http_rebuild_routes(void); /* from the started modules; one pointer swap. Errors were found at load */
 /* "METHOD /a/{b}" well formed? Used by the loader's checks; and do two patterns clash? */

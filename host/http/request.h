@@ -24,7 +24,8 @@ struct request {         /* pooled; outlives the exchange where it must */
     struct request *next; /* in the pool */
     struct known_headers known;
     struct identity identity;
-    bearer *bearer; /* held: whose text the identity is; NULL = anonymous */
+    bearer *bearer;          /* held: whose text the identity is; NULL = anonymous */
+    const char *token_fault; /* a sentence: why the token that came is none */
     sl_str request_id, trace_id;
     struct call_trace trace;        /* span: the request's own when it is recorded */
     uint64_t trace_parent;          /* the span that the client named; 0 = none */

@@ -4,7 +4,11 @@
 #include "http/schema.h"
 
 struct http_config http_cfg;
-static arena *texts;
+static arena *texts, *names;
+static struct kept {
+    sl_str name;
+    struct kept *next;
+} * kept;
 
 static const sl_str *copy_list(const sl_str *from, size_t n)
 {
@@ -12,6 +16,21 @@ static const sl_str *copy_list(const sl_str *from, size_t n)
     for (size_t i = 0; i < n; i++)
         to[i] = arena_copy(texts, from[i]);
     return to;
+}
+
+/* Text that is still pointed to when the settings change, by requests in flight or the audit file: each that ever was
+ * stays. */
+static sl_str keep_text(sl_str name)
+{
+    struct kept *k = kept;
+    while (k && !sl_same(k->name, name))
+        k = k->next;
+    if (k) return k->name;
+    if (!names) names = arena_new(0);
+    k = arena_alloc(names, sizeof *k);
+    *k = (struct kept){ arena_copy(names, name), kept };
+    kept = k;
+    return k->name;
 }
 
 void http_setup(const struct http_config *cfg)
@@ -23,9 +42,9 @@ void http_setup(const struct http_config *cfg)
     limits_setup(cfg);
     http_cfg = *cfg;
     http_cfg.identity = (struct identity_config){ 0 }; /* only hashes are kept */
-    http_cfg.default_tenant = arena_copy(texts, cfg->default_tenant.n ? cfg->default_tenant : SL("default"));
+    http_cfg.default_tenant = keep_text(cfg->default_tenant.n ? cfg->default_tenant : SL("default"));
     http_cfg.cors_origins = copy_list(cfg->cors_origins, cfg->n_cors_origins);
-    http_cfg.audit_file = arena_copy(texts, cfg->audit_file);
+    http_cfg.audit_file = keep_text(cfg->audit_file);
     http_cfg.tenant_rates = NULL; /* limits.c has read them */
     http_cfg.n_tenant_rates = 0;
     http_cfg.token_rate = http_cfg.address_rate = http_cfg.tenant_rate = sl_lit(NULL, 0);
@@ -40,6 +59,8 @@ void http_close(void)
     limits_close();
     schema_patterns_free();
     arena_free(texts);
-    texts = NULL;
+    arena_free(names);
+    texts = names = NULL;
+    kept = NULL;
     http_cfg = (struct http_config){ 0 };
 }

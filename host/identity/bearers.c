@@ -149,8 +149,8 @@ void bearers_each(void (*visit)(bearer *b, void *arg), void *arg)
             visit(b, arg);
 }
 
-/* A token of the configuration. The first one of several that are alike counts. */
-static void add_configured(sl_str plain, const char *role)
+/* The first one of several that are alike counts. */
+void bearer_configure(sl_str plain, const char *role)
 {
     unsigned char hash[HASH];
     char actor[24], hex[9]; /* tells tokens apart in logs without telling them */
@@ -166,42 +166,47 @@ static void add_configured(sl_str plain, const char *role)
     if (!*find(hash)) bearer_drop(bearer_put(hash, &who));
 }
 
-void identity_setup(const struct identity_config *cfg)
-{
-    empty_table(); /* whoever is known by rights of the old settings is looked up anew */
-    roles_setup(cfg->roles, cfg->n_roles);
-    if (!hasher) hasher = EVP_MD_CTX_new();
-    if (!hasher || !EVP_DigestInit_ex2(hasher, EVP_sha256(), NULL)) abort();
-    for (size_t i = 0; i < cfg->n_admin_tokens; i++)
-        add_configured(cfg->admin_tokens[i], "admin");
-    for (size_t i = 0; i < cfg->n_api_tokens; i++)
-        add_configured(cfg->api_tokens[i], "service");
-    if (cfg->metrics_token.n) add_configured(cfg->metrics_token, "metrics");
-}
-
-void identity_close(void)
+void bearers_setup(void)
 {
     empty_table();
-    roles_close();
+    if (!hasher) hasher = EVP_MD_CTX_new();
+    if (!hasher || !EVP_DigestInit_ex2(hasher, EVP_sha256(), NULL)) abort();
+}
+
+void bearers_close(void)
+{
+    empty_table();
     EVP_MD_CTX_free(hasher);
     hasher = NULL;
 }
 
 static bool expired(const bearer *b, int64_t now) { return b->who.expires_at && now >= b->who.expires_at; }
 
+/* Not in the table: the store knows our tokens, a signature speaks for itself. */
+static enum bearer_state unheard(sl_str plain, const unsigned char hash[HASH], bearer **out, const char **why)
+{
+    if (token_looks_ours(plain)) return BEARER_ASK;
+    if (!jwt_looks_like_one(plain)) return BEARER_UNKNOWN;
+    if (!revocations_fresh()) return BEARER_ASK;
+    *out = jwt_bearer(plain, hash, why);
+    return *out ? BEARER_KNOWN : BEARER_UNKNOWN;
+}
+
 /* Which slot is looked at depends on the hash alone: from the time a guess takes nothing can be learned about a token
  * that is near it. */
-enum bearer_state bearer_find(sl_str plain, bearer **out)
+enum bearer_state bearer_find(sl_str plain, bearer **out, const char **why)
 {
     unsigned char hash[HASH];
     *out = NULL;
+    *why = "The token is not known here.";
     if (!sl_given(plain)) return BEARER_UNKNOWN;
     token_hash(plain, hash);
     bearer **at = find(hash), *b = *at;
-    if (!b) return token_looks_ours(plain) ? BEARER_ASK : BEARER_UNKNOWN;
+    if (!b) return unheard(plain, hash, out, why);
     if (passing(b)) {
         int64_t now = clock_now();
         if (expired(b, now)) {
+            *why = "The token has expired.";
             unlink_at(at);
             return BEARER_UNKNOWN;
         }
@@ -215,12 +220,14 @@ enum bearer_state bearer_find(sl_str plain, bearer **out)
     return BEARER_KNOWN;
 }
 
-sl_err bearer_ask(call *c, sl_str plain, bearer **out)
+sl_err bearer_ask(call *c, sl_str plain, bearer **out, const char **why)
 {
     unsigned char hash[HASH];
     sl_err e = revocations_fresh() ? SL_OK : revocations_read(c);
     *out = NULL;
-    if (e || !token_looks_ours(plain)) return e;
+    if (e) return e;
     token_hash(plain, hash);
-    return token_ask(c, hash, out);
+    if (token_looks_ours(plain)) return token_ask(c, hash, out);
+    if (jwt_looks_like_one(plain)) *out = jwt_bearer(plain, hash, why);
+    return SL_OK;
 }

@@ -46,6 +46,18 @@ struct identity_config {
     sl_str metrics_token; /* "" = none */
     const sl_str *roles;
     size_t n_roles;
+    const sl_str *users; /* each passed user_check; copied */
+    size_t n_users;
+    sl_str default_tenant;
+    sl_str jwt_secret, issuer;         /* of the tokens of those who sign in; copied */
+    int64_t access_ms, refresh_ms;     /* how long they are good */
+    bool wallets;                      /* may sign in */
+    sl_str wallet_role, wallet_tenant; /* tenant "": each wallet is a tenant of its own, named by its address */
+    sl_str provider_keys;              /* file, which jwt_keys_read has taken; "" = there is no outside provider */
+    sl_str provider_issuer, audience, role_claim, tenant_claim, provider_role, provider_tenant;
+    const sl_str *provider_roles; /* "CLAIM ROLE" */
+    size_t n_provider_roles;
+    int64_t leeway_ms;
 };
 void identity_setup(const struct identity_config *cfg); /* also again, with new settings */
 void identity_close(void);
@@ -55,16 +67,49 @@ void identity_stop(call *c); /* [S] while the store is open: writes down what is
 
 /* Who a bearer token belongs to. Known ones are held in a table under their SHA-256, so that this costs one hash. */
 typedef struct bearer bearer;
-enum bearer_state { BEARER_UNKNOWN, BEARER_KNOWN, BEARER_ASK }; /* ASK: the store has to be asked */
-enum bearer_state bearer_find(sl_str plain, bearer **out);      /* KNOWN: held, in out */
-sl_err bearer_ask(call *c, sl_str plain, bearer **out);         /* [S] held; SL_OK with NULL: not known */
-void bearer_drop(bearer *b);                                    /* accepts NULL */
+enum bearer_state { BEARER_UNKNOWN, BEARER_KNOWN, BEARER_ASK };              /* ASK: the store has to be asked */
+enum bearer_state bearer_find(sl_str plain, bearer **out, const char **why); /* KNOWN: held, in out; UNKNOWN: why */
+sl_err bearer_ask(call *c, sl_str plain, bearer **out, const char **why);    /* [S] held; SL_OK with NULL: why */
+void bearer_drop(bearer *b);                                                 /* accepts NULL */
 const struct identity *bearer_identity(const bearer *b);
 
 /* ---- tokens.c: tokens made at run time ---- */
 /* 256 random bits: no password that could be guessed, so its SHA-256 is as good as bcrypt would be, and costs nothing
  * on each request. `hash` as text, for the store. */
 sl_str token_make(arena *a, sl_str *hash);
+
+/* ---- users.c: passwords ---- */
+/* [S] Is it this user's password? bcrypt runs on the thread pool, two at a time; for a name that nobody has it takes as
+ * long. SL_EBUSY: 64 are in line. */
+sl_err password_check(call *c, sl_str user, sl_str password, bool *good);
+bool password_hash(const char *password, char *out, size_t room); /* for the command line; cost 12 */
+
+/* ---- throttle.c: wrong passwords and signatures ---- */
+/* Counts one attempt of `who` from `address` before it is judged, so that many at once do not slip through. 0, or the
+ * seconds to wait: nothing was counted then. */
+uint32_t throttle_take(sl_str who, sl_str address);
+void throttle_clear(sl_str who, sl_str address); /* it was right */
+
+/* ---- sessions.c: those who signed in ---- */
+struct session {
+    sl_str id, access, refresh, subject, role, tenants; /* in the call's arena */
+    int64_t expires_at, refresh_expires_at;
+};
+bool sessions_possible(void); /* a secret is configured */
+/* [S] Both join the call's transaction. kind: IDENTITY_USER or IDENTITY_WALLET. SL_EDENIED: there is no such user. */
+sl_err session_open(call *c, enum identity_kind kind, sl_str subject, struct session *out);
+/* The refresh token is used up and a new one made. SL_EDENIED: it is not good (any more); *stolen: it had been used
+ * before, the whole session is revoked and that must be committed. */
+sl_err session_refresh(call *c, sl_str refresh, struct session *out, bool *stolen);
+sl_err session_end(call *c, sl_str id); /* [S] */
+bool wallets_may_sign_in(void);
+
+/* ---- challenge.c ---- */
+void challenge_make(arena *a, sl_str wallet, int64_t until, sl_str *nonce, sl_str *message);
+/* The same message again; false: the nonce was not made here for this wallet. Whether it is over is the caller's to
+ * see.
+ */
+bool challenge_read(arena *a, sl_str wallet, sl_str nonce, int64_t *until, sl_str *message);
 
 /* ---- revocations.c ---- */
 /* Joins the call's transaction. What `id` names (a token's id, a session's, a `jti`) counts no more: here at once after

@@ -4,6 +4,7 @@
 #include "identity/identity.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/jwt.h"
 #include "base/log.h"
 #include "store/store.h"
 
@@ -20,6 +21,9 @@ struct bearer {
 };
 
 /* ---- bearers.c ---- */
+void bearers_setup(void); /* an empty table: whoever is known by rights of older settings is looked up anew */
+void bearers_close(void);
+void bearer_configure(sl_str plain, const char *role);
 void token_hash(sl_str plain, unsigned char out[HASH]);
 bearer *bearer_put(const unsigned char hash[HASH], const struct identity *who); /* held; who's text is copied */
 void bearers_forget(sl_str token_id); /* whoever came with it has to be looked up anew */
@@ -30,6 +34,33 @@ void bearers_each(void (*visit)(bearer *b, void *arg), void *arg);
 bool token_looks_ours(sl_str plain);                                     /* the form of a token made at run time */
 sl_err token_ask(call *c, const unsigned char hash[HASH], bearer **out); /* [S] held; *out NULL: not known */
 void tokens_flush(call *c);                                              /* [S] writes down when they were used last */
+
+/* ---- setup.c: the settings, copied ---- */
+struct user {
+    sl_str name, role, tenants; /* tenants: words */
+    char *hash;                 /* bcrypt, in the form of crypt(5) */
+};
+struct auth {
+    arena *arena;
+    struct user *users;
+    size_t n_users;
+    sl_str secret, issuer, wallet_role, wallet_tenant;
+    int64_t access_ms, refresh_ms;
+    bool wallets;
+    jwt_keys *keys; /* of an outside provider; NULL = none */
+    sl_str provider_issuer, audience, role_claim, tenant_claim, provider_role, provider_tenant;
+    const sl_str *provider_roles; /* "CLAIM ROLE" */
+    size_t n_provider_roles;
+    int64_t leeway; /* seconds */
+};
+extern struct auth auth;
+
+/* ---- signed.c ---- */
+bool jwt_looks_like_one(sl_str plain);
+bearer *jwt_bearer(sl_str plain, const unsigned char hash[HASH], const char **why); /* held; NULL: why */
+
+/* ---- users.c ---- */
+const struct user *user_find(sl_str name);
 
 /* ---- revocations.c ---- */
 bool revoked(sl_str id);

@@ -302,7 +302,8 @@ void claim_tick(call *c, void *unused)
 /* ---- start ---- */
 void on_starter(uv_timer_t *t)
 {
-    while (engine.queue.n && engine.running < engine.cfg.concurrency && !engine.draining) {
+    uint32_t most = engine.cfg.concurrency ? engine.cfg.concurrency : 1; /* set to 0 while some waited here */
+    while (engine.queue.n && engine.running < most && !engine.draining) {
         struct run *r = run_list_take(&engine.queue);
         if (run_start(r)) continue;
         r->later = engine.queue.first; /* back to the front; calls are short just now */

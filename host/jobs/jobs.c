@@ -63,6 +63,15 @@ static sl_err first_look(call *c, char *why, size_t why_size)
     return SL_OK;
 }
 
+void jobs_reconfigure(const struct jobs_config *cfg)
+{
+    struct jobs_config next = *cfg;
+    next.lease_ms = engine.cfg.lease_ms; /* what has started runs by them */
+    next.poll_ms = engine.cfg.poll_ms;
+    set_config(&next);
+    claim_kick();
+}
+
 sl_err jobs_start(call *c, const struct jobs_config *cfg, job_invoke *invoke, char *why, size_t why_size)
 {
     static bool scraped;

@@ -41,6 +41,7 @@ enum {
     JOB_JSON_MAX = 1 << 20
 }; /* bytes; beyond them SL_EINVAL, SL_ETOOBIG for json */
 
+void jobs_reconfigure(const struct jobs_config *cfg); /* all but lease_ms and poll_ms */
 sl_err jobs_start(call *c, const struct jobs_config *cfg, job_invoke *invoke, char *why, size_t why_size); /* [S] */
 void jobs_set_kinds(const struct job_kind *kinds, size_t n); /* copied; swaps at once; runs in progress go on */
 /* [S] Claim nothing more, wait for runs, give leases back (their attempt does not count). Takes at most what is left of

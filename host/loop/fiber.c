@@ -12,6 +12,9 @@
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
 #endif
+#if defined(SL_VALGRIND)
+#include <valgrind/valgrind.h>
+#endif
 
 /* Boost.Context's assembly, declared here because its header is C++. */
 typedef struct {
@@ -44,6 +47,9 @@ struct fiber {
 #endif
 #if defined(__SANITIZE_THREAD__)
     void *tsan, *back_tsan;
+#endif
+#if defined(SL_VALGRIND)
+    unsigned valgrind; /* its number of our stack */
 #endif
 };
 
@@ -114,6 +120,9 @@ static fiber *fiber_make(size_t size)
 #if defined(__SANITIZE_THREAD__)
     f->tsan = __tsan_create_fiber(0);
 #endif
+#if defined(SL_VALGRIND)
+    f->valgrind = VALGRIND_STACK_REGISTER(f->stack, f->stack + size);
+#endif
     stats.stack_bytes += size;
     return f;
 }
@@ -123,6 +132,9 @@ static void fiber_destroy(fiber *f)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
 #if defined(__SANITIZE_THREAD__)
     __tsan_destroy_fiber(f->tsan);
+#endif
+#if defined(SL_VALGRIND)
+    VALGRIND_STACK_DEREGISTER(f->valgrind);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(f->stack, f->size);

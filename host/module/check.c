@@ -172,7 +172,10 @@ static bool check_file(const char *path, json_t *report, char *why, size_t why_s
         snprintf(why, why_size, "%.63s is a name of the server's own", m->name);
         return false;
     }
-    if (!m) m = module_new(name);
+    if (!m) {
+        m = module_new(name);
+        module_list(m);
+    }
     if (m->staged) generation_free(m->staged);
     m->path = arena_cstr(m->arena, sl_cstr(full));
     m->isolated = m->configured && m->configured->isolation && strcmp(m->configured->isolation, "process") == 0;

@@ -42,30 +42,37 @@ const struct plugin_config *module_configured(const struct config *cfg, const ch
     return NULL;
 }
 
-/* As the plugin's own setting says, else as all are to be, else by where the file lies. */
-static bool is_isolated(const struct module *m)
+bool module_wanted(const struct module *m, const struct config *cfg)
 {
-    sl_str mode = sl_cstr(m->configured ? m->configured->isolation : NULL);
-    if (!sl_given(mode)) mode = module_cfg->isolation;
-    return sl_is(mode, "process") || (!m->first_party && !sl_is(mode, "none"));
+    const struct plugin_config *p = module_configured(cfg, m->name);
+    return p ? p->enabled : m->first_party;
 }
 
-static void found(const char *dir, sl_str name, bool own)
+/* As the plugin's own setting says, else as all are to be, else by where the file lies. */
+bool module_to_isolate(const struct module *m, const struct config *cfg)
 {
-    struct module *m = module_find(name);
-    if (m) {
-        log_warn("plugin found twice, the first is used", LOG_S("plugin", name), LOG_C("used", m->path),
-                 LOG_C("ignored", dir));
-        return;
-    }
-    m = module_new(name);
-    m->first_party = own;
-    m->path = (char *)(uintptr_t)arena_printf(m->arena, "%s/%s.so", dir, m->name).p;
-    m->configured = module_configured(module_cfg, m->name);
-    m->enabled = m->configured ? m->configured->enabled : own;
-    m->required = m->configured && m->configured->required;
-    m->isolated = is_isolated(m);
+    const struct plugin_config *p = module_configured(cfg, m->name);
+    sl_str mode = sl_cstr(p ? p->isolation : NULL);
+    if (!sl_given(mode)) mode = cfg->isolation;
+    return sl_is(mode, "process") || (!m->first_party && !m->linked && !sl_is(mode, "none"));
+}
+
+void module_configure(struct module *m, const struct config *cfg)
+{
+    m->configured = module_configured(cfg, m->name);
+    m->isolated = module_to_isolate(m, cfg);
+    m->required = m->linked || (m->configured && m->configured->required);
+}
+
+struct module *module_describe(const struct plugin_file *f, const struct config *cfg)
+{
+    struct module *m = module_new(f->name);
+    m->first_party = f->own;
+    m->path = arena_cstr(m->arena, sl_cstr(f->path));
+    module_configure(m, cfg);
+    m->enabled = module_wanted(m, cfg);
     if (!m->enabled) m->status = MODULE_DISABLED;
+    return m;
 }
 
 static int is_plugin_file(const struct dirent *d)
@@ -74,31 +81,62 @@ static int is_plugin_file(const struct dirent *d)
     return str_ends(name, ".so") && name_is_module(sl_lit(name.p, name.n - 3));
 }
 
-static void scan(const char *dir, bool own, bool must_exist, buf *errors)
+struct scan {
+    const struct config *cfg;
+    arena *a;
+    struct plugin_file **last;
+    buf *errors;
+};
+
+static void scan(struct scan *s, const char *dir, bool own, bool must_exist)
 {
     struct dirent **names = NULL;
     int n = scandir(dir, &names, is_plugin_file, alphasort);
-    if (n < 0 && must_exist) buf_printf(errors, "plugin directory %.300s: %s\n", dir, strerror(errno));
+    if (n < 0 && must_exist) buf_printf(s->errors, "plugin directory %.300s: %s\n", dir, strerror(errno));
     for (int i = 0; i < n; i++) {
-        if (i < MODULES_MAX / 2) found(dir, sl_lit(names[i]->d_name, strlen(names[i]->d_name) - 3), own);
+        if (i < MODULES_MAX / 2) {
+            struct plugin_file *f = arena_alloc(s->a, sizeof *f);
+            f->name = arena_copy(s->a, sl_lit(names[i]->d_name, strlen(names[i]->d_name) - 3));
+            f->path = arena_printf(s->a, "%s/%s", dir, names[i]->d_name).p;
+            f->own = own;
+            *s->last = f;
+            s->last = &f->next;
+        }
         free(names[i]);
     }
     free(names);
 }
 
-static void scan_all(buf *errors)
+struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors)
 {
     char dir[PATH_MAX];
-    for (size_t i = 0; i < module_cfg->plugin_dirs.n; i++) {
-        sl_str d = module_cfg->plugin_dirs.item[i];
+    struct plugin_file *first = NULL;
+    struct scan s = { cfg, a, &first, errors };
+    for (size_t i = 0; i < cfg->plugin_dirs.n; i++) {
+        sl_str d = cfg->plugin_dirs.item[i];
         if (d.n == 0 || d.n >= sizeof dir) continue;
         memcpy(dir, d.p, d.n);
         dir[d.n] = 0;
-        scan(dir, is_own(dir), true, errors);
+        scan(&s, dir, is_own(dir), true);
     }
-    if (module_cfg->plugin_dirs.n > 0) return;
+    if (cfg->plugin_dirs.n > 0) return first;
     for (size_t i = 0; i < sizeof own_dirs / sizeof *own_dirs; i++)
-        if (own_path(own_dirs[i], dir)) scan(dir, true, false, errors);
+        if (own_path(own_dirs[i], dir)) scan(&s, dir, true, false);
+    return first;
+}
+
+static void find_all(buf *errors)
+{
+    arena *a = arena_new(0);
+    for (const struct plugin_file *f = plugin_files(module_cfg, a, errors); f; f = f->next) {
+        const struct module *m = module_find(f->name);
+        if (m)
+            log_warn("plugin found twice, the first is used", LOG_S("plugin", f->name), LOG_C("used", m->path),
+                     LOG_C("ignored", f->path));
+        else
+            module_list(module_describe(f, module_cfg));
+    }
+    arena_free(a);
 }
 
 /* Named in the configuration, but no file has that name. */
@@ -109,8 +147,8 @@ static void add_missing(void)
         if (m && !m->configured) m->configured = p; /* a module linked in */
         if (m || !p->enabled) continue;
         m = module_new(sl_cstr(p->name));
-        m->configured = p;
-        m->required = p->required;
+        module_list(m);
+        module_configure(m, module_cfg);
         module_fail(m, "%.200s:%d: plugins.%.64s: no file %.64s.so in the plugin directories",
                     module_cfg->file.n ? arena_cstr(m->arena, module_cfg->file) : "configuration", p->line, p->name,
                     p->name);
@@ -294,7 +332,7 @@ static void probe_found(buf *errors)
 size_t modules_discover(buf *errors)
 {
     size_t n = 0, before = errors->n;
-    scan_all(errors);
+    find_all(errors);
     add_missing();
     for (struct module *m = modules_first(); m; m = m->next) {
         if (!m->linked) continue;

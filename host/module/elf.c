@@ -36,6 +36,11 @@ static const struct check {
 } checks[] = {
     { "text_relocations", "", "has text relocations: its code is not shared and not protected (compile with -fPIC)",
       "" },
+    { "executable_stack", "",
+      "wants an executable stack, which then every thread of the server has (link with -Wl,-z,noexecstack; an "
+      "assembler "
+      "file says .section .note.GNU-stack)",
+      "" },
     { "signals", "imports ",
       ": handlers are the host's and outlive the plugin's code (leave signals and fork to the host)",
       "pthread_atfork __register_atfork sigaction signal __sysv_signal sigset siginterrupt" },
@@ -252,6 +257,10 @@ static void check_flags(struct elf *e)
     uint64_t flags = 0, flags_1 = 0, unused;
     dynamic_value(e, DT_FLAGS, &flags);
     dynamic_value(e, DT_FLAGS_1, &flags_1);
+    bool stack = true; /* executable, when nothing is said */
+    for (size_t i = 0; i < e->n_segments; i++)
+        if (e->segments[i].p_type == PT_GNU_STACK) stack = e->segments[i].p_flags & PF_X;
+    if (stack) hit(e, "executable_stack", "");
     if (flags_1 & DF_1_NODELETE) hit(e, "nodelete", "");
     if (flags & DF_STATIC_TLS) hit(e, "static_tls", "");
     if ((flags & DF_TEXTREL) || dynamic_value(e, DT_TEXTREL, &unused)) hit(e, "text_relocations", "");

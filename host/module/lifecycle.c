@@ -130,6 +130,37 @@ bool module_needs_met(const struct module *m, const struct module **missing)
     return !*missing;
 }
 
+bool module_need_met(const struct module *m, sl_str id, uint32_t min, char *why, size_t why_size)
+{
+    const struct module *other = module_find(id), *coming = module_find_coming(id);
+    if (!other) other = coming;
+    if (str_starts(id, "sl.")) {
+        uint32_t offered = table_version(id);
+        if (offered && offered >= min) return true;
+        snprintf(why, why_size, "needs %.60s %u, this host offers %u: upgrade appserver", id.p, min, offered);
+    } else if (!other || other == m)
+        snprintf(why, why_size, "needs %.60s, which is not installed", id.p);
+    else if (other->coming)
+        return true;
+    else if (other->status != MODULE_STARTED)
+        snprintf(why, why_size, "needs %.60s, which is %s", id.p, module_status_name(other->status));
+    else if (strtoul(other->version, NULL, 10) < min)
+        snprintf(why, why_size, "needs %.60s %u, version %s is running", id.p, min, other->version);
+    else
+        return true;
+    return false;
+}
+
+bool module_needs_good(const struct module *m)
+{
+    char why[MODULE_WHY];
+    for (size_t i = 0; i < m->n_all_needs; i++) {
+        const struct need *n = &m->all_needs[i];
+        if (!n->optional && !module_need_met(m, sl_cstr(n->id), n->min, why, sizeof why)) return false;
+    }
+    return true;
+}
+
 /* True when everything m needs is started; otherwise m waits. */
 static bool needs_started(struct module *m)
 {
@@ -205,7 +236,7 @@ void modules_stop(call *c, uint32_t drain_ms)
     struct module *reverse[MODULES_MAX + 8];
     size_t n = 0;
     int64_t began = clock_monotonic();
-    reload_close(c);
+    change_close(c);
     drain_close(c);
     for (struct module *m = modules_first(); m && n < sizeof reverse / sizeof *reverse; m = m->next)
         reverse[n++] = m;

@@ -138,6 +138,9 @@ struct module {
     int64_t log_window; /* rate limit of its log lines: second and lines in it */
     uint32_t log_lines, log_lost;
     bool broken, visiting, ordered; /* broken: cannot start, `error` says why */
+    bool lacking;                   /* it cannot start for want of a need, and does so when that comes */
+    bool coming;                    /* the change under way starts it */
+    const struct plugin_file *file; /* what the change under way found for it */
 };
 
 /* What the floors above do for modules; main.c fills it. All are required but the tags and `rebuilt`. */
@@ -214,10 +217,43 @@ sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* 
 
 /* ---- changes while the server runs: reload.c, reconfigure.c ---- */
 enum module_action { MODULE_RELOAD, MODULE_ENABLE, MODULE_DISABLE, MODULE_UNLOAD };
-/* [S] One at a time. SL_OK: done, or nothing to do; SL_ECONFLICT: not possible now; SL_EBUSY: another change is under
- * way; SL_EINVAL: the new generation is not good, the old one serves on. m->last says it in words. A change that began
- * goes on when the caller leaves. */
-sl_err module_change(call *c, struct module *m, enum module_action action, struct module_change *out);
+/* [S] One at a time: waits in line, within the caller's deadline. `edition`: the m->edition that the caller has seen,
+ * or NULL. SL_OK: done, or nothing to do; SL_EPRECOND: the module changed since; SL_ECONFLICT: not possible now;
+ * SL_EINVAL: the new generation is not good, the old one serves on; SL_EBUSY: the server stops or is full. m->last says
+ * it in words. A change that began goes on when the caller leaves. */
+sl_err module_change(call *c, struct module *m, enum module_action action, const uint64_t *edition,
+                     struct module_change *out);
+/* ---- reconfigure.c: another configuration. All between module_lock_wait and module_unlock. ---- */
+struct module_step {
+    struct module *module;
+    enum module_action action;
+    char reason[400], outcome[512]; /* outcome before it is done: why it cannot be */
+    bool must;                      /* the configuration asks for it: when it cannot be, nothing is done */
+    bool done, good;
+    uint32_t from, to;          /* generations; 0 = none */
+    struct generation *checked; /* private */
+};
+struct module_plan {
+    struct module_step *steps; /* modules that nothing changes for are not in it */
+    size_t n;
+    bool linked_differ; /* settings of a module that is part of the server: read at the start only */
+    /* ---- private ---- */
+    const struct config *now, *next;
+    arena *memory;
+    struct plugin_file *files;
+    bool other_directories;
+};
+sl_err module_lock_wait(call *c); /* [S] one change of modules at a time, in line; SL_EBUSY: the server stops */
+void module_unlock(void);
+const char *module_action_name(enum module_action a);
+/* [S] What `next` changes among the modules. Files are looked for anew, everything is checked as far as that goes
+ * without running a plugin's code in this process. SL_EINVAL: errors has a line for each thing that is wrong.
+ * modules_plan_free in any case. other_directories: modules.dirs differs. */
+sl_err modules_plan(call *c, const struct config *next, bool other_directories, struct module_plan *p, buf *errors);
+/* [S] Do it; from now on `next` is the configuration and must live. False: a step that must be failed, its outcome says
+ * why, the others are done all the same. */
+bool modules_apply(call *c, struct module_plan *p);
+void modules_plan_free(struct module_plan *p);
 /* [S] While m hands its state over a new call waits here. SL_EUNAVAIL: too many wait. Afterwards look the entry up
  * again. */
 sl_err module_hold_wait(call *c, struct module *m);

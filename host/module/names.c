@@ -86,9 +86,18 @@ bool grants_allowed(const struct config *cfg, const char *plugin, const json_t *
 {
     const struct plugin_config *p = module_configured(cfg, plugin);
     char asks[160] = "";
+    struct grant *list;
+    size_t n;
     if (!p || !p->grants) return true;
-    if (grants_within(json_str(json_object_get(seen, "grants")), sl_cstr(p->grants), asks, sizeof asks)) return true;
-    snprintf(why, why_size, "%s, which plugins.%s.grants does not allow: add it there if the plugin may have it", asks,
-             plugin);
+    arena *a = arena_new(0);
+    bool readable = grants_read(a, sl_cstr(p->grants), &list, &n, asks, sizeof asks);
+    arena_free(a);
+    if (!readable)
+        snprintf(why, why_size, "plugins.%s.%s", plugin, asks);
+    else if (grants_within(json_str(json_object_get(seen, "grants")), sl_cstr(p->grants), asks, sizeof asks))
+        return true;
+    else
+        snprintf(why, why_size, "%s, which plugins.%s.grants does not allow: add it there if the plugin may have it",
+                 asks, plugin);
     return false;
 }

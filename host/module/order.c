@@ -2,6 +2,20 @@
  * missing. */
 #include "module/private.h"
 
+static void lacks(struct module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* It fails for want of something that may yet come. */
+static void lacks(struct module *m, const char *format, ...)
+{
+    char text[400];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    module_fail(m, "%s", text);
+    m->lacking = true;
+}
+
 static struct module *among(struct module *first, const char *name)
 {
     for (struct module *m = first; m; m = m->next)
@@ -27,11 +41,11 @@ static bool need_possible(struct module *first, struct module *m, const struct n
     const struct module *other = among(first, n->id);
     if (n->optional) return true;
     if (!other)
-        module_fail(m, "needs %s, which is not installed", n->id);
+        lacks(m, "needs %s, which is not installed", n->id);
     else if (!other->enabled)
-        module_fail(m, "needs %s, which is disabled in the configuration", n->id);
+        lacks(m, "needs %s, which is disabled in the configuration", n->id);
     else if (!other->broken && major_of(other->version) < n->min)
-        module_fail(m, "needs %s %u, version %s is installed", n->id, n->min, other->version);
+        lacks(m, "needs %s %u, version %s is installed", n->id, n->min, other->version);
     else
         return true;
     return false;
@@ -96,4 +110,44 @@ struct module *modules_order(struct module *first)
     first = s.n ? s.done[0] : NULL;
     spread(first);
     return first;
+}
+
+/* ---- while the server runs ---- */
+static bool needs_ordered(struct module *first, const struct module *m)
+{
+    for (size_t i = 0; i < m->n_all_needs; i++) {
+        const struct module *other = among(first, m->all_needs[i].id);
+        if (other && !other->ordered && other != m) return false;
+    }
+    return true;
+}
+
+/* The first in the old order that stands behind all it needs; a circle, of which no module runs, is cut anywhere. */
+static struct module *next_of(struct module *first)
+{
+    struct module *any = NULL;
+    for (struct module *m = first; m; m = m->next) {
+        if (m->ordered) continue;
+        if (needs_ordered(first, m)) return m;
+        if (!any) any = m;
+    }
+    return any;
+}
+
+void modules_sort(void)
+{
+    struct module *first = modules_first(), *m;
+    size_t n = 0, done = 0;
+    for (m = first; m; m = m->next)
+        m->ordered = false, n++;
+    struct module **sorted = calloc(n + 1, sizeof *sorted);
+    if (!sorted) abort();
+    while ((m = next_of(first))) {
+        m->ordered = true;
+        sorted[done++] = m;
+    }
+    for (size_t i = 0; i < n; i++)
+        sorted[i]->next = sorted[i + 1];
+    modules_set(sorted[0]);
+    free(sorted);
 }

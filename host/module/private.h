@@ -79,6 +79,17 @@ void probe_all(struct probe *probes, size_t n);
 void probe_one(call *c, struct probe *p); /* [S] the same for one, while the server runs */
 
 /* ---- discover.c ---- */
+struct plugin_file { /* what stands in the plugin directories, first directory first */
+    sl_str name;
+    const char *path;
+    bool own; /* in the installation's own directory */
+    struct plugin_file *next;
+};
+struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors);     /* blocks */
+struct module *module_describe(const struct plugin_file *f, const struct config *cfg); /* not listed yet */
+void module_configure(struct module *m, const struct config *cfg); /* what cfg says of it, but whether it runs */
+bool module_wanted(const struct module *m, const struct config *cfg);
+bool module_to_isolate(const struct module *m, const struct config *cfg);
 void module_about(struct module *m, const json_t *seen); /* what its plugin says about itself: version, needs ... */
 const struct plugin_config *module_configured(const struct config *cfg, const char *name); /* NULL: not named there */
 /* Effective and checked; what is wrong goes to findings, one a line. Owned; may be NULL when there are findings. */
@@ -88,6 +99,7 @@ json_t *module_effective_config(const struct config *cfg, const struct module *m
 /* Sort the modules so that each comes behind those it needs; marks those broken that cannot start. Returns the new
  * first. */
 struct module *modules_order(struct module *first);
+void modules_sort(void); /* the same while they run: marks none, moves as few as must be */
 
 /* ---- registry.c ---- */
 struct entry *module_compute_any(sl_str name, bool *known); /* known: offered by a module that is not started now */
@@ -95,7 +107,11 @@ struct entry *module_entry(const struct generation *own, uint64_t kind,
                            sl_str name); /* own's first, then any module's */
 void module_fail(struct module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void module_wait(struct module *m, const struct module *for_what); /* m cannot start before the other does */
-struct module *module_new(sl_str name);
+struct module *module_new(sl_str name);                            /* not listed yet */
+void module_list(struct module *m);
+void module_free(struct module *m);
+extern struct module *modules_coming; /* found by the change under way, not listed yet */
+struct module *module_find_coming(sl_str name);
 void modules_set(struct module *first);
 
 /* ---- tables.c ---- */
@@ -170,7 +186,9 @@ uint32_t hold_release(struct module *m); /* returns how many calls waited in all
  * configured by cfg. NULL: why. */
 struct generation *stage(call *c, struct module *m, const struct config *cfg, bool start, struct module_change *change,
                          char *why, size_t why_size);
-sl_err stage_start(call *c, struct generation *g, char *why, size_t why_size); /* [S] the second half of it */
+/* [S] The second half, for one that was made without `start`; NULL: why, and it is dropped. */
+struct generation *stage_checked(call *c, struct generation *g, struct module_change *change, char *why,
+                                 size_t why_size);
 void stage_drop(struct generation *g); /* it never served: destroyed and freed, or parked when a step does not return */
 
 /* ---- drain.c: the way out of a generation ---- */
@@ -185,15 +203,24 @@ void drain_close(call *c);                                     /* [S] at the end
 void drain_free(struct module *m);                             /* what is left in its lists */
 
 /* ---- reload.c ---- */
-bool module_lock(void); /* one change at a time; false: another is under way */
-void module_unlock(void);
 void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_ms);  /* [S] */
 void reload_back(call *c, struct module *m, struct generation *old, const char *why); /* [S] old serves again */
-void reload_close(call *c);   /* [S] waits for a change under way; none can begin after it */
 void module_dependents(void); /* who needs what is not started waits; who waited for what is started serves */
+/* [S] `checked`: out of stage, consumed; or NULL. `by`: "an administrator". `why` is filled on failure. */
+sl_err reload_act(call *c, struct module *m, enum module_action action, struct generation *checked, const char *by,
+                  struct module_change *done, char *why, size_t why_size);
+
+/* ---- change.c ---- */
+bool module_lock(void);     /* one change at a time; false: another is under way */
+void change_close(call *c); /* [S] waits for a change under way; none can begin after it */
+/* [S] with the lock held: reload_act, told in m->last, log and metrics. */
+sl_err change_run(call *c, struct module *m, enum module_action action, struct generation *checked, const char *by,
+                  struct module_change *out);
 
 /* ---- lifecycle.c ---- */
 bool module_needs_met(const struct module *m, const struct module **missing);
+bool module_need_met(const struct module *m, sl_str id, uint32_t min, char *why, size_t why_size);
+bool module_needs_good(const struct module *m);                    /* all that it needs is there and started */
 sl_err module_start(call *c, struct module *m, bool migrate_only); /* [S] staged becomes current and started */
 void module_stop(call *c, struct module *m, uint32_t drain_ms);    /* [S] */
 /* ---- publish.c ---- */

@@ -32,6 +32,8 @@ const char *generation_state_name(enum generation_state s)
 struct module *modules_first(void) { return first; }
 void modules_set(struct module *f) { first = f; }
 
+struct module *modules_coming;
+
 struct module *module_find(sl_str name)
 {
     for (struct module *m = first; m; m = m->next)
@@ -39,24 +41,49 @@ struct module *module_find(sl_str name)
     return NULL;
 }
 
+struct module *module_find_coming(sl_str name)
+{
+    struct module *m = modules_coming;
+    while (m && !sl_is(name, m->name))
+        m = m->next;
+    return m;
+}
+
 struct module *module_new(sl_str name)
 {
-    struct module *m = calloc(1, sizeof *m), **end = &first;
+    struct module *m = calloc(1, sizeof *m);
     if (!m) abort();
     m->arena = arena_new(0);
     memcpy(m->name, name.p, name.n < sizeof m->name ? name.n : sizeof m->name - 1);
     m->doc = m->path = m->grants = arena_cstr(m->arena, sl_lit(NULL, 0));
     m->needs = arena_alloc(m->arena, sizeof *m->needs);
     m->enabled = true;
+    return m;
+}
+
+void module_list(struct module *m)
+{
+    struct module **end = &first;
     while (*end)
         end = &(*end)->next;
+    m->next = NULL;
     *end = m;
-    return m;
+}
+
+void module_free(struct module *m)
+{
+    if (m->staged) generation_free(m->staged);
+    if (m->current && m->current->calls == 0) generation_free(m->current);
+    drain_free(m);
+    arena_free(m->about);
+    arena_free(m->arena);
+    free(m);
 }
 
 void module_builtin(const sl_plugin *plugin)
 {
     struct module *m = module_new(sl_cstr(plugin->name));
+    module_list(m);
     m->linked = plugin;
     m->first_party = m->required = true;
 }
@@ -117,12 +144,7 @@ void modules_close(void)
     while (first) {
         struct module *m = first;
         first = m->next;
-        if (m->staged) generation_free(m->staged);
-        if (m->current && m->current->calls == 0) generation_free(m->current);
-        drain_free(m);
-        arena_free(m->about);
-        arena_free(m->arena);
-        free(m);
+        module_free(m);
     }
     publish_close();
     load_close();

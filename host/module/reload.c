@@ -1,37 +1,9 @@
-/* reload.c - changes of one module while requests flow: reload, enable, disable, unload, and the way back. */
+/* reload.c - what replaces, starts and takes down a module while requests flow, and the way back. */
 #include "module/private.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "observe/metrics.h"
 
-enum { DRAINING_MAX = 8, CHANGE_STACK_KIB = 256, CLOSE_TURNS = 800, CLOSE_STEP_MS = 10 };
-static bool locked;
-
-struct change { /* shared by who asked for it and the fiber that does it; whoever lets go last frees it */
-    struct module *m;
-    enum module_action action;
-    call *asker, *worker;
-    struct module_change done;
-    bool pinned; /* the generation that is replaced is loaded for ever */
-    sl_err result;
-};
-
-static const char *const action_names[] = { "reload", "enable", "disable", "unload" };
-
-bool module_lock(void)
-{
-    if (locked) return false;
-    return locked = true;
-}
-
-void module_unlock(void) { locked = false; }
-
-void reload_close(call *c)
-{
-    for (int i = 0; i < CLOSE_TURNS && locked; i++)
-        if (call_sleep(c, CLOSE_STEP_MS)) break;
-    locked = true;
-}
+enum { DRAINING_MAX = 8, ROOM_STEP_MS = 10, ROOM_SPARE_MS = 10000 };
 
 /* ---- who needs whom ---- */
 /* One sweep in start order is enough: each comes behind what it needs. */
@@ -79,6 +51,7 @@ void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_
     for (struct generation *o = m->older; o; o = o->older)
         o->hurry = true; /* one is kept warm, not a row of them */
     if (old) generation_retire(old, warm_ms);
+    modules_sort();
     module_dependents();
     tell_jobs_and_bus(c);
     if (table) {
@@ -122,10 +95,19 @@ static bool may_be_replaced(const struct module *m, char *why, size_t why_size)
             "it a process of its own (plugins.%s.isolation: process)",
             parked, (long long)module_cfg->parked_max, m->name);
     else if (leaving >= DRAINING_MAX)
-        snprintf(why, why_size, "%zu old generations of it are still draining: try again later", leaving);
+        snprintf(why, why_size, "%zu old generations of it are still draining after modules.drain", leaving);
     else
         return true;
     return false;
+}
+
+/* Reloads that come faster than calls end wait for the oldest generations to leave, which each does within
+ * modules.drain. */
+static void wait_for_room(call *c, const struct module *m)
+{
+    int64_t until = clock_monotonic() + (module_cfg->module_drain_ms + ROOM_SPARE_MS) * 1000000;
+    while (generations_old(m, false) >= DRAINING_MAX && clock_monotonic() < until)
+        if (call_sleep(c, ROOM_STEP_MS)) break;
 }
 
 static bool hand_over(call *c, struct module *m, struct generation *g, struct module_change *done, char *why,
@@ -141,12 +123,19 @@ static bool hand_over(call *c, struct module *m, struct generation *g, struct mo
     return good;
 }
 
-static sl_err replace(call *c, struct module *m, struct module_change *done, char *why, size_t why_size)
+/* g: checked already, or NULL. */
+static sl_err replace(call *c, struct module *m, struct generation *g, struct module_change *done, char *why,
+                      size_t why_size)
 {
     int64_t began = clock_monotonic();
-    if (!may_be_replaced(m, why, why_size)) return SL_ECONFLICT;
-    struct generation *g = stage(c, m, module_cfg, true, done, why, why_size), *old = m->current;
+    wait_for_room(c, m);
+    if (!may_be_replaced(m, why, why_size)) {
+        if (g) stage_drop(g);
+        return SL_ECONFLICT;
+    }
+    g = g ? stage_checked(c, g, done, why, why_size) : stage(c, m, module_cfg, true, done, why, why_size);
     if (!g) return SL_EINVAL;
+    struct generation *old = m->current;
     bool state = old && old->life.save && g->life.load;
     if (old && old->life.save && !g->life.load)
         log_warn("state is not handed over: the new generation has no `load`", LOG_C("module", m->name));
@@ -163,18 +152,22 @@ static sl_err replace(call *c, struct module *m, struct module_change *done, cha
     return SL_OK;
 }
 
-/* Those that wait for something that has started now, and were never started themselves. */
+/* Those that could not start for want of something that has started now. */
 static void start_waiting(call *c)
 {
-    const struct module *missing;
     for (struct module *m = modules_first(); m; m = m->next) {
-        if (m->current || m->status != MODULE_WAITING || !m->enabled || !module_needs_met(m, &missing)) continue;
+        if (m->current || !m->enabled || !(m->status == MODULE_WAITING || m->lacking) || !module_needs_good(m))
+            continue;
         struct module_change done = { .action = "enable", .at = clock_now() };
         char why[MODULE_WHY] = "";
-        done.good = replace(c, m, &done, why, sizeof why) == SL_OK;
+        m->lacking = false;
+        done.good = replace(c, m, NULL, &done, why, sizeof why) == SL_OK;
         snprintf(done.outcome, sizeof done.outcome, "%s", done.good ? "started: what it needs is there" : why);
         m->last = done;
-        if (!done.good) module_fail(m, "%s", why);
+        if (done.good)
+            log_info("module started: what it needs is there", LOG_C("module", m->name));
+        else
+            module_fail(m, "%s", why);
     }
 }
 
@@ -187,7 +180,7 @@ static const struct module *required_dependent(const struct module *m)
     return NULL;
 }
 
-static sl_err take_down(call *c, struct module *m, bool keep_table, char *why, size_t why_size)
+static sl_err take_down(call *c, struct module *m, bool keep_table, const char *by, char *why, size_t why_size)
 {
     struct generation *g = m->current;
     const struct module *dependent = required_dependent(m);
@@ -199,8 +192,8 @@ static sl_err take_down(call *c, struct module *m, bool keep_table, char *why, s
         o->hurry = true;
     m->enabled = false;
     m->status = keep_table ? MODULE_DISABLED : MODULE_STOPPED;
-    snprintf(m->error, sizeof m->error, "%s",
-             keep_table ? "disabled by an administrator" : "unloaded by an administrator");
+    m->lacking = false;
+    snprintf(m->error, sizeof m->error, "%s by %s", keep_table ? "disabled" : "unloaded", by);
     m->edition++;
     m->stopped_at = clock_now();
     m->current = NULL;
@@ -217,115 +210,27 @@ static sl_err take_down(call *c, struct module *m, bool keep_table, char *why, s
     return SL_OK;
 }
 
-static sl_err act(call *c, struct change *k, char *why, size_t why_size)
+sl_err reload_act(call *c, struct module *m, enum module_action action, struct generation *checked, const char *by,
+                  struct module_change *done, char *why, size_t why_size)
 {
-    struct module *m = k->m;
-    bool down = k->action == MODULE_DISABLE || k->action == MODULE_UNLOAD;
+    bool down = action == MODULE_DISABLE || action == MODULE_UNLOAD;
     sl_err e = SL_ECONFLICT;
     if (m->linked) {
         snprintf(why, why_size, "it is part of the server");
     } else if (down) {
-        k->done.from = m->current ? m->current->number : 0;
-        e = take_down(c, m, k->action == MODULE_DISABLE, why, why_size);
-    } else if (k->action == MODULE_ENABLE && m->current) {
-        k->done.from = k->done.to = m->current->number;
+        done->from = m->current ? m->current->number : 0;
+        e = take_down(c, m, action == MODULE_DISABLE, by, why, why_size);
+    } else if (action == MODULE_ENABLE && m->current) {
+        done->from = done->to = m->current->number;
         e = SL_OK;
-    } else if (k->action == MODULE_RELOAD && !m->current && !m->enabled) {
+    } else if (action == MODULE_RELOAD && !m->current && !m->enabled) {
         snprintf(why, why_size, "it is %s: enable it instead", module_status_name(m->status));
     } else {
         m->enabled = true;
-        k->pinned = m->current && m->current->keep;
-        e = replace(c, m, &k->done, why, why_size);
+        m->lacking = false;
+        e = replace(c, m, checked, done, why, why_size);
         if (e && !m->current) module_fail(m, "%s", why);
         if (!e) start_waiting(c);
     }
-    return e;
-}
-
-static void describe(struct change *k, const char *why)
-{
-    struct module_change *d = &k->done;
-    char *out = d->outcome;
-    size_t size = sizeof d->outcome;
-    if (!d->good && d->action && k->m->current)
-        snprintf(out, size, "not done, generation %u serves on: %.400s", k->m->current->number, why);
-    else if (!d->good)
-        snprintf(out, size, "not done: %.400s", why);
-    else if (d->to && d->to == d->from)
-        snprintf(out, size, "generation %u serves already", d->to);
-    else if (d->to && d->from)
-        snprintf(out, size, "generation %u serves, generation %u %s%s", d->to, d->from,
-                 d->hand_over_us           ? "handed its state over and leaves"
-                 : module_cfg->rollback_ms ? "is kept warm"
-                                           : "leaves",
-                 k->pinned ? "; its code stays mapped for ever, as the findings on its file say" : "");
-    else if (d->to)
-        snprintf(out, size, "generation %u serves", d->to);
-    else if (d->from)
-        snprintf(out, size, "no new call gets in, generation %u leaves", d->from);
-    else
-        snprintf(out, size, "it was not running");
-}
-
-static void count(const struct change *k)
-{
-    metric *changes = metric_get(SL_COUNTER, "module_changes_total", "module,action,outcome",
-                                 "Changes of modules while the server ran.");
-    metric *time = metric_get(SL_HISTOGRAM, "module_reload_duration_seconds", "module",
-                              "From the beginning of a reload until the new generation serves.");
-    sl_str labels[] = { sl_cstr(k->m->name), sl_cstr(k->done.action), k->done.good ? SL("done") : SL("not_done") };
-    if (changes) metric_add(changes, 1, labels, 3);
-    if (time && k->done.swap_us) metric_add(time, (double)k->done.swap_us / 1e6, labels, 1);
-}
-
-static void work(call *c)
-{
-    struct change *k = c->context;
-    char why[MODULE_WHY] = "";
-    k->worker = c;
-    k->result = act(c, k, why, sizeof why);
-    k->done.good = k->result == SL_OK;
-    describe(k, why);
-    k->m->last = k->done;
-    k->m->edition++;
-    count(k);
-    LOG_AT(k->done.good ? SL_INFO : SL_ERROR, "module changed", LOG_C("module", k->m->name),
-           LOG_C("action", k->done.action), LOG_C("outcome", k->done.outcome), LOG_I("check_us", k->done.check_us),
-           LOG_I("start_us", k->done.start_us), LOG_I("swap_us", k->done.swap_us), LOG_I("held", k->done.held));
-    module_unlock();
-    k->worker = NULL;
-    if (k->asker)
-        call_wake(k->asker, SL_OK);
-    else
-        free(k);
-}
-
-static void work_init(call *c, void *arg)
-{
-    c->context = arg;
-    c->name = "module change";
-}
-
-static void asker_left(void *op) { ((struct change *)op)->asker = NULL; }
-
-sl_err module_change(call *c, struct module *m, enum module_action action, struct module_change *out)
-{
-    struct change *k = calloc(1, sizeof *k);
-    if (!k) abort();
-    *k = (struct change){ .m = m, .action = action, .asker = c };
-    k->done = (struct module_change){ .action = action_names[action], .at = clock_now() };
-    *out = k->done;
-    bool mine = module_lock();
-    if (!mine || !call_start(CHANGE_STACK_KIB, 0, work_init, k, work)) {
-        if (mine) module_unlock();
-        snprintf(out->outcome, sizeof out->outcome, "not done: another change of modules is under way");
-        free(k);
-        return SL_EBUSY;
-    }
-    sl_err left = call_wait(c, asker_left, k);
-    if (left) return left;
-    sl_err e = k->result;
-    *out = k->done;
-    free(k);
     return e;
 }

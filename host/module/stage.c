@@ -36,7 +36,7 @@ static bool copy_and_probe(call *c, struct generation *g, char *why, size_t why_
 }
 
 /* What a plugin needs must be there and running: it would not be started otherwise either. */
-static bool check_needs(const struct module *m, const json_t *seen, char *why, size_t why_size)
+static bool check_needs(struct module *m, const json_t *seen, char *why, size_t why_size)
 {
     const json_t *need;
     size_t i;
@@ -44,20 +44,10 @@ static bool check_needs(const struct module *m, const json_t *seen, char *why, s
     {
         sl_str id = json_str(json_object_get(need, "id"));
         uint32_t min = (uint32_t)json_integer_value(json_object_get(need, "min"));
-        const struct module *other = module_find(id);
         if (json_is_true(json_object_get(need, "optional"))) continue;
-        if (str_starts(id, "sl.")) {
-            uint32_t offered = table_version(id);
-            if (offered && offered >= min) continue;
-            snprintf(why, why_size, "needs %.60s %u, this host offers %u: upgrade appserver", id.p, min, offered);
-        } else if (!other || other == m)
-            snprintf(why, why_size, "needs %.60s, which is not installed", id.p);
-        else if (other->status != MODULE_STARTED)
-            snprintf(why, why_size, "needs %.60s, which is %s", id.p, module_status_name(other->status));
-        else if (strtoul(other->version, NULL, 10) < min)
-            snprintf(why, why_size, "needs %.60s %u, version %s is running", id.p, min, other->version);
-        else
-            continue;
+        if (module_need_met(m, id, min, why, why_size)) continue;
+        m->lacking = !m->current && m->enabled;
+        if (m->lacking) module_about(m, seen);
         return false;
     }
     return true;
@@ -89,7 +79,7 @@ static bool check_name(const struct module *m, const json_t *seen, char *why, si
     return false;
 }
 
-sl_err stage_start(call *c, struct generation *g, char *why, size_t why_size)
+static sl_err stage_start(call *c, struct generation *g, char *why, size_t why_size)
 {
     struct module *m = g->module;
     if (!generation_load(c, g, why, why_size) || descriptor_clash(g, why, why_size)) return SL_EINVAL;
@@ -101,6 +91,17 @@ sl_err stage_start(call *c, struct generation *g, char *why, size_t why_size)
     e = generation_step(c, g, STEP_START, CREATE_MS, why, why_size);
     if (!e) g->started = true;
     return e;
+}
+
+struct generation *stage_checked(call *c, struct generation *g, struct module_change *change, char *why,
+                                 size_t why_size)
+{
+    int64_t began = clock_monotonic();
+    bool good = check_needs(g->module, g->seen, why, why_size) && stage_start(c, g, why, why_size) == SL_OK;
+    change->start_us = (clock_monotonic() - began) / 1000;
+    if (good) return g;
+    stage_drop(g);
+    return NULL;
 }
 
 struct generation *stage(call *c, struct module *m, const struct config *cfg, bool start, struct module_change *change,

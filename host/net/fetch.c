@@ -321,16 +321,31 @@ sl_err fetch_trusted(call *c, const sl_request *r, const sl_response **out) { re
 
 static bool take_allow_list(const struct fetch_config *cfg, char *why, size_t why_size)
 {
-    fetch_limits.allow = calloc(cfg->n_allow + 1, sizeof *fetch_limits.allow);
-    if (!fetch_limits.allow) abort();
+    struct cidr *allow = calloc(cfg->n_allow + 1, sizeof *allow);
+    if (!allow) abort();
     for (size_t i = 0; i < cfg->n_allow; i++) {
-        if (cidr_parse(cfg->allow[i], &fetch_limits.allow[i])) continue;
+        if (cidr_parse(cfg->allow[i], &allow[i])) continue;
         (void)snprintf(why, why_size, "outbound.allow: %.*s is no address or block",
                        STR_ARG(str_sub(cfg->allow[i], 0, 60)));
+        free(allow);
         return false;
     }
+    free(fetch_limits.allow);
+    fetch_limits.allow = allow;
     fetch_limits.n_allow = cfg->n_allow;
     return true;
+}
+
+int fetch_reconfigure(const struct fetch_config *cfg, char *why, size_t why_size)
+{
+    if (!take_allow_list(cfg, why, why_size)) return -1;
+    fetch_limits.allow_private = cfg->allow_private;
+    fetch_limits.max_total = cfg->max_total ? cfg->max_total : 256;
+    fetch_limits.max_per_host = cfg->max_per_host ? cfg->max_per_host : 16;
+    fetch_limits.default_ms = cfg->default_ms ? cfg->default_ms : 10000;
+    fetch_limits.max_bytes = cfg->max_bytes ? cfg->max_bytes : 4u << 20;
+    activate_waiting();
+    return 0;
 }
 
 static void free_limits(void)
@@ -343,14 +358,9 @@ static void free_limits(void)
 
 int fetch_setup(const struct fetch_config *cfg, char *why, size_t why_size)
 {
-    fetch_limits.allow_private = cfg->allow_private;
-    fetch_limits.max_total = cfg->max_total ? cfg->max_total : 256;
-    fetch_limits.max_per_host = cfg->max_per_host ? cfg->max_per_host : 16;
-    fetch_limits.default_ms = cfg->default_ms ? cfg->default_ms : 10000;
-    fetch_limits.max_bytes = cfg->max_bytes ? cfg->max_bytes : 4u << 20;
     fetch_limits.ca_file = cfg->ca_file && cfg->ca_file[0] ? strdup(cfg->ca_file) : NULL;
     fetch_limits.user_agent = strdup(cfg->user_agent ? cfg->user_agent : "service-layer/" SL_VERSION);
-    bool ok = take_allow_list(cfg, why, why_size);
+    bool ok = fetch_reconfigure(cfg, why, why_size) == 0;
     if (ok && fetch_limits.ca_file && access(fetch_limits.ca_file, R_OK) != 0) {
         (void)snprintf(why, why_size, "outbound.ca_file: %s cannot be read", fetch_limits.ca_file);
         ok = false;

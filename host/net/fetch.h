@@ -15,7 +15,8 @@ struct fetch_config {
     const char *user_agent;
 };
 int fetch_setup(const struct fetch_config *cfg, char *why, size_t why_size);
-sl_err fetch(call *c, const sl_request *r, const sl_response **out); /* [S] as sl_http.fetch */
+int fetch_reconfigure(const struct fetch_config *cfg, char *why, size_t why_size); /* all but ca_file and user_agent */
+sl_err fetch(call *c, const sl_request *r, const sl_response **out);               /* [S] as sl_http.fetch */
 /* [S] The same to a host that the operator named in the configuration: its address may be private. */
 sl_err fetch_trusted(call *c, const sl_request *r, const sl_response **out);
 void fetch_close(void); /* requests still in work end with SL_ECANCEL */

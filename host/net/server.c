@@ -33,21 +33,44 @@ static uint32_t sweep_interval(const struct server_config *cfg)
     return least < 40 ? 10 : least / 4;
 }
 
-static bool read_proxies(const struct server_config *cfg, char *why, size_t why_size)
+struct proxies {
+    struct cidr *list;
+    size_t n;
+    bool trust_unix;
+};
+
+static bool read_proxies(const struct server_config *cfg, struct proxies *out, char *why, size_t why_size)
 {
-    srv.proxies = calloc(cfg->n_trusted_proxies + 1, sizeof *srv.proxies);
-    if (!srv.proxies) abort();
+    *out = (struct proxies){ .list = calloc(cfg->n_trusted_proxies + 1, sizeof *out->list) };
+    if (!out->list) abort();
     for (size_t i = 0; i < cfg->n_trusted_proxies; i++) {
         sl_str p = cfg->trusted_proxies[i];
         if (sl_is(p, "unix")) {
-            srv.trust_unix = true;
-        } else if (!cidr_parse(p, &srv.proxies[srv.n_proxies++])) {
+            out->trust_unix = true;
+        } else if (!cidr_parse(p, &out->list[out->n++])) {
             snprintf(why, why_size, "trusted proxy \"%.*s\" is neither an address, a CIDR block nor \"unix\"",
                      (int)(p.n > 100 ? 100 : p.n), p.p);
+            free(out->list);
             return false;
         }
     }
     return true;
+}
+
+static void take_proxies(const struct proxies *p)
+{
+    free(srv.proxies);
+    srv.proxies = p->list;
+    srv.n_proxies = p->n;
+    srv.trust_unix = p->trust_unix;
+}
+
+static void take_limits(const struct server_config *cfg)
+{
+    srv.cfg = *cfg;
+    if (!srv.cfg.max_connections) srv.cfg.max_connections = SIZE_MAX;
+    if (!srv.cfg.max_header_bytes) srv.cfg.max_header_bytes = 32 << 10;
+    if (!srv.cfg.max_headers) srv.cfg.max_headers = 100;
 }
 
 static char *text_copy(sl_str s) { return s.n ? strndup(s.p, s.n) : NULL; }
@@ -62,7 +85,9 @@ static bool setup(const struct server_config *cfg, char *why, size_t why_size)
         snprintf(why, why_size, "TLS needs both a certificate and a key");
         return false;
     }
-    if (!read_proxies(cfg, why, why_size)) return false;
+    struct proxies proxies;
+    if (!read_proxies(cfg, &proxies, why, why_size)) return false;
+    take_proxies(&proxies);
     srv.tls_cert = text_copy(cfg->tls_cert);
     srv.tls_key = text_copy(cfg->tls_key);
     if (srv.tls_cert && !(srv.tls = tls_context(srv.tls_cert, srv.tls_key, why, why_size))) return false;
@@ -73,10 +98,8 @@ static void on_sweep_closed(uv_handle_t *h) { free(h); }
 
 int server_start(const struct server_config *cfg, const struct server_hooks *hooks, char *why, size_t why_size)
 {
-    srv = (struct server){ .hooks = *hooks, .cfg = *cfg };
-    if (!srv.cfg.max_connections) srv.cfg.max_connections = SIZE_MAX;
-    if (!srv.cfg.max_header_bytes) srv.cfg.max_header_bytes = 32 << 10;
-    if (!srv.cfg.max_headers) srv.cfg.max_headers = 100;
+    srv = (struct server){ .hooks = *hooks };
+    take_limits(cfg);
     if (cfg->name) snprintf(srv.name, sizeof srv.name, "%s", cfg->name);
     signal(SIGPIPE, SIG_IGN); /* a client that left is an error code, not a signal */
     parse_setup(&srv.parser);
@@ -94,16 +117,34 @@ int server_start(const struct server_config *cfg, const struct server_hooks *hoo
     return 0;
 }
 
-int server_reload_tls(char *why, size_t why_size)
+/* The certificate files are read again in any case: a renewed certificate has its old name. */
+int server_reconfigure(const struct server_config *cfg, bool only_check, char *why, size_t why_size)
 {
-    if (!srv.tls_cert) {
-        snprintf(why, why_size, "the server runs without TLS");
-        return -1;
+    struct proxies proxies;
+    SSL_CTX *tls = NULL;
+    char *cert = text_copy(cfg->tls_cert), *key = text_copy(cfg->tls_key);
+    bool good = !cert == !srv.tls && read_proxies(cfg, &proxies, why, why_size);
+    if (!cert != !srv.tls) snprintf(why, why_size, "TLS cannot be switched on or off while the server runs");
+    if (good && cert && key && !(tls = tls_context(cert, key, why, why_size))) {
+        free(proxies.list);
+        good = false;
     }
-    SSL_CTX *fresh = tls_context(srv.tls_cert, srv.tls_key, why, why_size);
-    if (!fresh) return -1;
+    if (!good || only_check) {
+        if (good) free(proxies.list);
+        SSL_CTX_free(tls);
+        free(cert);
+        free(key);
+        return good ? 0 : -1;
+    }
+    take_limits(cfg);
+    take_proxies(&proxies);
+    free(srv.tls_cert);
+    free(srv.tls_key);
     SSL_CTX_free(srv.tls); /* connections hold references of their own */
-    srv.tls = fresh;
+    srv.tls_cert = cert;
+    srv.tls_key = key;
+    srv.tls = tls;
+    uv_timer_set_repeat(&sweep->timer, sweep_interval(cfg));
     return 0;
 }
 

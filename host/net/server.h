@@ -51,7 +51,9 @@ struct server_config {
 /* 0, or a sentence in why. Binds and listens; needs loop_setup. */
 int server_start(const struct server_config *cfg, const struct server_hooks *hooks, char *why, size_t why_size);
 size_t server_addresses(sl_str *out, size_t room); /* what was bound, "127.0.0.1:8080" */
-int server_reload_tls(char *why, size_t why_size); /* reads the files again; the old ones stay when they are bad */
+/* New settings for the running server: all but the listeners; the certificate files are read again. 0, or a sentence in
+ * why, and nothing changed. only_check: nothing changes. */
+int server_reconfigure(const struct server_config *cfg, bool only_check, char *why, size_t why_size);
 void server_drain(void); /* close listeners; keep-alive connections end with their current answer */
 size_t server_connections(void);
 void server_close(void); /* drop what is left */

@@ -130,7 +130,7 @@ static void fill_path(struct parsed *p)
         if (field->where != IN_PATH || json_object_get(p->in[IN_PATH], field->name)) continue;
         bool account = strcmp(field->name, "account") == 0 && !own && options.account && p->n_words < missing;
         if (!account && next >= p->n_words)
-            fail(USAGE, "%s is missing: give it as a word or with --%s.", visible(field->name), visible(field->name));
+            fail(USAGE, "%s is missing: give it as a word or with --%s.", visible(field->name), flag_name(field->name));
         set_field(p, (struct meaning){ .field = field }, account ? options.account : p->words[next++]);
     }
     if (next < p->n_words) fail(USAGE, "Unexpected word: %s.", visible(p->words[next]));
@@ -193,7 +193,7 @@ static void need_all(const struct parsed *p, const json_t *body)
         const struct field *f = &p->f->list[i];
         const json_t *have = f->where == IN_BODY ? body : p->in[f->where];
         if (f->required && !json_object_get(have, f->name))
-            text_printf(&missing, "%s--%s", missing.n ? ", " : "", visible(f->name));
+            text_printf(&missing, "%s--%s", missing.n ? ", " : "", flag_name(f->name));
     }
     if (missing.n) fail(USAGE, "Missing: %s. `slctl %s --help` describes them.", missing.p, command_text(p->c));
 }

@@ -1,9 +1,11 @@
 /* contexts.c - named servers with their token, tenant and account, kept in ~/.config/slctl/config.yaml. */
 #include "slctl.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,21 +28,35 @@ static void check_shape(const json_t *config, const char *path)
         fail(USAGE, "%s: contexts.%s must hold fields.", path, visible(name));
 }
 
-json_t *contexts_load(void)
+json_t *contexts_read(void)
 {
-    static json_t *loaded;
     struct stat st;
     size_t n;
     const char *path = config_path();
-    if (loaded) return loaded;
     if (!path || (stat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR)))
-        return loaded = keep_json(json_pack("{s:{}}", "contexts"));
+        return keep_json(json_pack("{s:{}}", "contexts"));
     char *text = read_file(path, &n);
     json_t *config = yaml_read(text, n, path);
     check_shape(config, path);
     if (stat(path, &st) == 0 && (st.st_mode & 077)) warn("%s can be read by others: chmod 600 it.", path);
     if (!json_object_get(config, "contexts")) json_object_set_new(config, "contexts", json_object());
-    return loaded = config;
+    return config;
+}
+
+json_t *contexts_load(void)
+{
+    static json_t *loaded;
+    if (!loaded) loaded = contexts_read();
+    return loaded;
+}
+
+int contexts_lock(void)
+{
+    const char *path = config_path();
+    int fd = path ? open(keep_text("%s.lock", path), O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+    if (fd >= 0 && flock(fd, LOCK_EX) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
 }
 
 void contexts_save(json_t *config)

@@ -75,6 +75,15 @@ static void explain_group(const struct document *d, char **words, int n, const s
         printf("  %s\n    %s\n", visible(first[i].id), visible(first[i].summary));
 }
 
+void explain_document(const struct document *d, char **words, int n)
+{
+    const struct command *first = NULL, *own = command_find(d, words, n);
+    size_t under = commands_under(d, words, n, &first);
+    if (!under) fail(USAGE, "The server knows no \"%s\".", visible(words[0]));
+    if (own) explain_one(d, own);
+    if (!own) explain_group(d, words, n, first, under);
+}
+
 int explain_command(int argc, char **argv)
 {
     char *words[MAX_WORDS];
@@ -91,13 +100,8 @@ int explain_command(int argc, char **argv)
     }
     if (n == 0) fail(USAGE, "slctl explain WORDS: what is to be explained? `slctl help` lists commands.");
     options_finish();
-    const struct command *first = NULL;
     struct document *d = document_get(options.refresh ? FROM_SERVER : FROM_CACHE);
     if (!commands_under(d, words, n, NULL) && !d->fresh) d = document_get(FROM_SERVER);
-    size_t under = commands_under(d, words, n, &first);
-    const struct command *own = command_find(d, words, n);
-    if (!under) fail(USAGE, "The server knows no \"%s\".", visible(argv[0]));
-    if (own) explain_one(d, own);
-    if (!own) explain_group(d, words, n, first, under);
+    explain_document(d, words, n);
     return DONE;
 }

@@ -189,7 +189,7 @@ static void add_choices(struct text *t, json_t *choices)
             text_add_cstr(t, ", ...");
             return;
         }
-        text_printf(t, "%s%s", i ? ", " : "", visible(value_text(each, "enum")));
+        text_printf(t, "%s%s", i ? ", " : "", cell_text(each, false));
     }
 }
 

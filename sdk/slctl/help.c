@@ -47,7 +47,7 @@ static const char values[] =
     "  --value @FILE, --value @-    out of a file or standard input, without its last line feed\n"
     "  --value @@text               text that begins with @\n"
     "  --value-file FILE            the same as --value @FILE\n"
-    "  --source ID                  short for --source_id; - and _ are alike in names\n"
+    "  --source ID                  short for --source-id; - and _ are alike in names\n"
     "  --body.timeout 5s            a field that is called like a flag of slctl\n"
     "  -f FILE, -f -                the whole body as JSON or YAML; flags change fields of it\n"
     "  null                         where the field may be null\n";
@@ -156,7 +156,7 @@ static void print_fields(const struct document *d, const struct fields *f, enum 
                            : initial      ? keep_text(" (default %s)", cell_text(initial, true))
                                           : "";
         const char *type = visible(each->schema ? type_words(d, each->schema) : "text");
-        columns(keep_text("--%s", visible(each->name)), pad, keep_text("%s%s", type, visible(more)));
+        columns(keep_text("--%s", flag_name(each->name)), pad, keep_text("%s%s", type, visible(more)));
         if (*each->doc) columns("", pad, visible(each->doc));
     }
 }

@@ -118,7 +118,7 @@ static struct curl_slist *headers_of(const struct call *c)
     list = header_add(list, "Accept", c->accept ? c->accept : "application/json, */*");
     list = header_add(list, "User-Agent", "slctl/" SL_VERSION);
     list = header_add(list, "Expect", "");
-    if (options.token && *options.token)
+    if (options.token && *options.token && !c->anonymous)
         list = header_add(list, "Authorization", keep_text("Bearer %s", options.token));
     if (options.tenant && *options.tenant) list = header_add(list, "X-Tenant-ID", options.tenant);
     if (c->if_none_match) list = header_add(list, "If-None-Match", c->if_none_match);
@@ -223,10 +223,15 @@ static long wait_for(const struct call *c, const struct answer *a, CURLcode code
 struct answer http_call(const struct call *c)
 {
     int64_t end = now_ms() + options.timeout_ms;
+    bool refreshed = c->anonymous;
     for (int tries = 0;; tries++) {
         CURLcode code;
         int64_t left = end - now_ms();
         struct answer a = once(c, left > 1 ? (long)left : 1, &code);
+        if (a.status == 401 && !refreshed) { /* the access token may only be too old */
+            refreshed = true;
+            if (login_refresh()) continue;
+        }
         long pause = wait_for(c, &a, code, tries);
         if (pause < 0 || now_ms() + pause >= end) return a;
         if (options.verbose) fprintf(stderr, "* again in %ld ms\n", pause);

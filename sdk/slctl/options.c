@@ -189,6 +189,7 @@ static void from_context(void)
         const char *value = json_string_value(json_object_get(context, keys[i].key));
         if (!value || !*value || *keys[i].to || (keys[i].secret && (elsewhere || options.token_given))) continue;
         *keys[i].to = value;
+        options.from_context = options.from_context || keys[i].secret;
     }
     const char *output = json_string_value(json_object_get(context, "output"));
     if (options.format == FORMAT_AUTO && output) options.format = format_by_name(output);

@@ -99,28 +99,13 @@ void print_json(const json_t *v, bool compact)
 }
 
 /* ---- tables ---- */
-/* The list inside an answer: its `items`, or the only array of objects. */
+/* The rows of a page: `items`, whatever is in it, or what the schema says. */
 static json_t *list_of(const json_t *v, json_t *schema, const struct document *d, const char **name)
 {
-    const char *each_name, *from_schema = NULL;
-    json_t *each, *found = NULL;
-    if (d && schema && items_schema(d, schema, &from_schema) && json_is_array(json_object_get(v, from_schema))) {
-        *name = from_schema;
-        return json_object_get(v, from_schema);
-    }
-    json_object_foreach((json_t *)v, each_name, each)
-    {
-        if (!json_is_array(each)) continue;
-        bool rows = json_is_object(json_array_get(each, 0));
-        if (strcmp(each_name, "items") == 0 || (rows && !found)) {
-            found = each;
-            *name = each_name;
-            if (!rows) return found;
-        } else if (rows) {
-            return NULL;
-        }
-    }
-    return found;
+    *name = "items";
+    if (d && schema) items_schema(d, schema, name);
+    json_t *list = json_object_get(v, *name);
+    return json_is_array(list) ? list : NULL;
 }
 
 static void print_list(const json_t *list, json_t *schema, const struct document *d)
@@ -131,10 +116,27 @@ static void print_list(const json_t *list, json_t *schema, const struct document
     table_print(list, columns, n, wide, !options.no_headers);
 }
 
+/* One thing: its single values, then each list of things in it as a table of its own. */
+static void print_thing(const json_t *v, json_t *schema, const struct document *d)
+{
+    const char *name;
+    json_t *each, *single = keep_json(json_object()), *properties = json_object_get(schema, "properties");
+    size_t lists = 0;
+    json_object_foreach((json_t *)v, name, each) if (!json_is_object(json_array_get(each, 0)))
+        json_object_set(single, name, each);
+    table_fields(single, output_format() == FORMAT_WIDE);
+    json_object_foreach((json_t *)v, name, each)
+    {
+        if (!json_is_object(json_array_get(each, 0))) continue;
+        json_t *own = d ? resolve(d, json_object_get(properties, name)) : NULL;
+        printf("%s%s\n", lists++ || json_object_size(single) ? "\n" : "", visible(name));
+        print_list(each, own ? resolve(d, json_object_get(own, "items")) : NULL, d);
+    }
+}
+
 static void print_table(const json_t *v, json_t *schema, const struct document *d)
 {
     const char *name = NULL;
-    bool wide = output_format() == FORMAT_WIDE;
     if (json_is_array(v)) {
         print_list(v, d ? resolve(d, json_object_get(schema, "items")) : NULL, d);
         return;
@@ -144,16 +146,14 @@ static void print_table(const json_t *v, json_t *schema, const struct document *
         return;
     }
     json_t *list = list_of(v, schema, d, &name);
-    json_t *rest = keep_json(json_copy((json_t *)v));
-    if (list) json_object_del(rest, name);
-    bool page = list &&
-                (json_object_size(rest) == 0 || (json_object_size(rest) == 1 && json_object_get(rest, "next_cursor")));
-    if (!page) table_fields(rest, wide);
-    if (!list) return;
-    if (!page) printf("\n");
+    size_t others = json_object_size(v) - (list ? 1 : 0) - (json_object_get(v, "next_cursor") ? 1 : 0);
+    if (!list || others) {
+        print_thing(v, schema, d);
+        return;
+    }
     print_list(list, d ? items_schema(d, schema, NULL) : NULL, d);
     const char *next = json_string_value(json_object_get(v, "next_cursor"));
-    if (page && next) {
+    if (next) {
         fflush(stdout);
         warn("There is more: --all, or --cursor %s", visible(next));
     }

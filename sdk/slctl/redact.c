@@ -120,6 +120,7 @@ static json_t *redact(const json_t *v, bool all, int depth)
     if (!json_is_object(v)) return json_deep_copy(v);
     const char *key = json_string_value(json_object_get(v, "key"));
     if (!key) key = json_string_value(json_object_get(v, "name"));
+    if (!key) key = json_string_value(json_object_get(v, "path"));
     copy = json_object();
     json_object_foreach((json_t *)v, name, each)
     {

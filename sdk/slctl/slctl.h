@@ -51,7 +51,8 @@ const char *text_cstr(const struct text *t); /* "" when nothing was added */
 
 /* `s` as it may be shown on a terminal: control characters and bytes that are not UTF-8 are made visible. */
 const char *visible(const char *s);
-size_t width(const char *s); /* columns that visible text takes */
+size_t width(const char *s);             /* columns that visible text takes */
+const char *flag_name(const char *name); /* of a field, as people write flags: with dashes */
 _Noreturn void fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A whole file, "-" is standard input; fails with USAGE. *n may be NULL. */
@@ -71,6 +72,7 @@ struct options {
     enum format format;
     long timeout_ms, watch_ms; /* watch_ms 0: once */
     bool all, verbose, no_headers, refresh, help, token_given;
+    bool from_context; /* the tokens are the context's */
 };
 extern struct options options;
 struct flag {
@@ -94,6 +96,8 @@ void yaml_write(struct text *out, const json_t *v);
 json_t *json_read(const char *text, size_t n, char *why, size_t why_size); /* kept; NULL: why */
 
 /* ---- contexts.c: ~/.config/slctl/config.yaml ---- */
+json_t *contexts_read(void); /* as the file is now; kept */
+int contexts_lock(void);     /* held by one slctl at a time, until it is closed; -1: not possible */
 json_t *contexts_load(void); /* kept; {} when there is no file */
 void contexts_save(json_t *config);
 const json_t *context_find(json_t *config, const char *name); /* NULL name: the current one; NULL: none */
@@ -106,6 +110,7 @@ struct call {
     size_t body_size;
     const char *accept, *if_none_match;
     json_t *headers; /* more headers, name to text; may be NULL */
+    bool anonymous;  /* send no token */
     bool stream;     /* the answer is no JSON: it goes to standard output as it comes, unless that is a terminal */
 };
 struct answer {
@@ -201,7 +206,7 @@ void print_value(const json_t *v, json_t *schema, const struct document *d); /* 
 void print_answer(const struct answer *a, json_t *schema, const struct document *d);
 struct column {
     const char *name;
-    size_t width;
+    size_t width; /* at least */
 };
 enum { MAX_COLUMNS = 64 };
 size_t columns_choose(const struct document *d, const json_t *items, json_t *schema, bool wide, struct column *out);
@@ -223,8 +228,9 @@ const char *command_text(const struct command *c);                              
 void help_top(void);
 bool help_topic(const char *name); /* prints it; false: there is none */
 int help_builtin(const struct builtin *b);
-int explain_command(int argc, char **argv);    /* explain.c */
-int completion_command(int argc, char **argv); /* complete.c */
+void explain_document(const struct document *d, char **words, int n); /* a command, or all that begin so */
+int explain_command(int argc, char **argv);                           /* explain.c */
+int completion_command(int argc, char **argv);                        /* complete.c */
 int complete_command(int argc, char **argv);
 int status_command(int argc, char **argv); /* status.c */
 int health_command(int argc, char **argv);

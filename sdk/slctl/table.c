@@ -2,8 +2,10 @@
 #include "slctl.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
-enum { NARROW_CELL = 60, NARROW_COLUMNS = 6 };
+enum { NARROW_CELL = 60, NARROW_COLUMNS = 8, ELSEWHERE = 160 };
 
 const char *cell_text(const json_t *v, bool wide)
 {
@@ -29,13 +31,12 @@ const char *cell_text(const json_t *v, bool wide)
 }
 
 /* ---- which columns ---- */
-static bool scalar(const struct document *d, json_t *schema, const json_t *items, const char *name)
+static bool scalar(json_t *schema, const json_t *items, const char *name)
 {
     size_t i;
     json_t *item;
     if (schema && json_is_true(json_object_get(schema, "writeOnly"))) return false;
     if (schema && (has_type(schema, "object") || has_type(schema, "array"))) return false;
-    (void)d;
     json_array_foreach(items, i, item)
     {
         json_t *v = json_object_get(item, name);
@@ -76,28 +77,69 @@ static bool minor(const char *name)
     return false;
 }
 
-/* A table shows the first few single values, and always how things stand and since when. */
-size_t columns_choose(const struct document *d, const json_t *items, json_t *schema, bool wide, struct column *out)
+static size_t column_width(const json_t *items, const char *name)
 {
-    static const char *const wanted[] = { "status", "state", "created_at" };
-    struct column all[MAX_COLUMNS];
-    memset(all, 0, sizeof all);
-    size_t n = 0, names = all_names(items, schema, wide, all), late = 0;
+    size_t i, most = width(visible(name)), mark = keep_mark();
+    json_t *item;
+    json_array_foreach(items, i, item)
+    {
+        size_t own = width(cell_text(json_object_get(item, name), false));
+        if (own > most) most = own;
+        keep_release(mark);
+    }
+    return most + 2;
+}
+
+static size_t screen_width(void)
+{
+    struct winsize size;
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 80) return ELSEWHERE;
+    return size.ws_col;
+}
+
+/* How things stand, since when and about what is always shown. */
+static bool wanted(const char *name)
+{
+    static const char *const names[] = { "status", "state", "created_at", "method", "target" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
+/* A narrow table has the first single values that fit on the screen, and what is wanted. */
+static size_t choose_narrow(const struct document *d, const json_t *items, json_t *schema, const struct column *all,
+                            size_t names, struct column *out)
+{
+    size_t n = 0, used = 0, sizes[MAX_COLUMNS], room = screen_width();
+    bool fit[MAX_COLUMNS];
     json_t *properties = json_object_get(schema, "properties");
-    for (size_t w = 0; w < 3; w++)
-        late += has_column(all, names, wanted[w]);
     for (size_t i = 0; i < names; i++) {
         json_t *own = d ? resolve(d, json_object_get(properties, all[i].name)) : NULL;
-        bool must = false;
-        if (wide && !(own && json_is_true(json_object_get(own, "writeOnly")))) {
-            out[n++] = all[i];
-            continue;
-        }
-        if (minor(all[i].name) || !scalar(d, own, items, all[i].name)) continue;
-        for (size_t w = 0; w < 3; w++)
-            must = must || strcmp(all[i].name, wanted[w]) == 0;
-        if (must && late) late--;
-        if (must || n + late < NARROW_COLUMNS) out[n++] = all[i];
+        fit[i] = !minor(all[i].name) && scalar(own, items, all[i].name);
+        sizes[i] = fit[i] ? column_width(items, all[i].name) : 0;
+        if (fit[i] && wanted(all[i].name)) used += sizes[i], n++;
+    }
+    for (size_t i = 0; i < names; i++) {
+        if (!fit[i] || wanted(all[i].name)) continue;
+        fit[i] = n == 0 || (n < NARROW_COLUMNS && used + sizes[i] <= room + 2);
+        if (fit[i]) used += sizes[i], n++;
+    }
+    n = 0;
+    for (size_t i = 0; i < names; i++)
+        if (fit[i]) out[n++] = all[i];
+    return n;
+}
+
+size_t columns_choose(const struct document *d, const json_t *items, json_t *schema, bool wide, struct column *out)
+{
+    struct column all[MAX_COLUMNS];
+    memset(all, 0, sizeof all);
+    size_t n = 0, names = all_names(items, schema, wide, all);
+    json_t *properties = json_object_get(schema, "properties");
+    if (!wide) n = choose_narrow(d, items, schema, all, names, out);
+    for (size_t i = 0; wide && i < names; i++) {
+        json_t *own = d ? resolve(d, json_object_get(properties, all[i].name)) : NULL;
+        if (!json_is_true(json_object_get(own, "writeOnly"))) out[n++] = all[i];
     }
     if (n == 0 && schema) return columns_choose(d, items, NULL, wide, out); /* it tells nothing that could be shown */
     return n;

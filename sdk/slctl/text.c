@@ -188,6 +188,14 @@ size_t width(const char *s)
     return columns;
 }
 
+const char *flag_name(const char *name)
+{
+    char *flag = keep_copy(name, strlen(name));
+    for (char *p = flag; *p; p++)
+        if (*p == '_') *p = '-';
+    return visible(flag);
+}
+
 /* ---- messages ---- */
 void warn(const char *format, ...)
 {

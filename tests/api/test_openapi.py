@@ -43,7 +43,7 @@ def test_every_operation_tells_what_a_client_needs(document):
         success = [s for s in o["responses"] if s < "300"]
         assert len(success) == 1 and (success == ["204"]) == ("content" not in o["responses"][success[0]]), name
         assert {"400", "422", "500", "503", "504"} < set(o["responses"]), name
-        assert ("401" in o["responses"]) == bool(o["security"]), name
+        assert ("401" in o["responses"]) == bool(o["security"]) or name.startswith("auth."), name  # a sign-in that fails
         assert ("404" in o["responses"]) >= bool(named), name
         assert ("415" in o["responses"]) == ("requestBody" in o), name
         references = [p.get("$ref", "").rsplit("/", 1)[-1] for p in o["parameters"]]

@@ -1,11 +1,12 @@
 """test_slctl_client.py - slctl against a scripted server: what it sends, repeats, caches, and makes of hostile answers."""
+import hashlib
 import json
 import os
 import signal
 import socket
 import stat
 import sys
-import time
+import threading
 import pytest
 import yaml
 
@@ -268,6 +269,67 @@ def test_contexts_keep_their_token_to_their_server(api, slctl):
     assert f"{path}:2: " in bare("context", "list", code=2).stderr
 
 
+SESSION = {"token": "jwt-1", "refresh_token": "ref-1", "user": "alice", "role": "user", "tenants": ["acme", "beta"]}
+
+
+def test_a_session_is_kept_and_goes_on_when_its_token_ends(api):
+    slctl = Slctl("", None)
+    slctl.env.pop("SERVICE_LAYER_ADDR")
+    path = slctl.home + "/.config/slctl/config.yaml"
+    api.answers["POST", "/auth/login"] = [(401, PROBLEM, '{"detail": "Wrong."}'), (200, {}, SESSION)]
+    assert slctl("login", "--username", "alice", "--password", "no", "--addr", api.url, code=8).stderr == "slctl: Wrong. (401)\n"
+    assert not os.path.exists(path)
+    said = slctl("login", "--username", "alice", "--password", "@-", "--addr", api.url, "--context", "work", input="pa ss\n").stdout
+    assert said == f"alice, role user, tenants acme, beta, at {api.url}; kept in the context work\n"
+    assert json.loads(api.of("POST", "/auth/login")[-1][3]) == {"username": "alice", "password": "pa ss"}
+    api.answers["POST", "/auth/refresh"] = [(200, {}, {**SESSION, "token": "jwt-2", "refresh_token": "ref-2"})]
+    api.answers["GET", "/accounts/a/things"] = [(401, PROBLEM, "{}"), (200, {}, {"items": []})]
+    slctl("things", "list", "a")
+    sent = api.of("GET", "/accounts/a/things")
+    assert [r[2]["authorization"] for r in sent] == ["Bearer jwt-1", "Bearer jwt-2"]
+    assert json.loads(api.of("POST", "/auth/refresh")[0][3]) == {"refresh_token": "ref-1"}
+    assert "authorization" not in api.of("POST", "/auth/refresh")[0][2]
+    kept = yaml.safe_load(open(path))["contexts"]["work"]
+    assert (kept["token"], kept["refresh_token"]) == ("jwt-2", "ref-2") and stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    api.answers["POST", "/auth/refresh"] = [(401, PROBLEM, "{}")]
+    api.answers["GET", "/accounts/a/things"] = [(401, PROBLEM, '{"detail": "Sign in."}')]
+    assert "Sign in." in slctl("things", "list", "a", code=8).stderr
+    api.answers["POST", "/auth/logout"] = [(204, {}, "")]
+    slctl("logout")
+    assert api.of("POST", "/auth/logout")[0][2]["authorization"] == "Bearer jwt-2"
+    assert "token" not in open(path).read()
+    slctl("logout", code=2)
+    api.answers["GET", "/auth/whoami"] = [(200, {}, {"user": "robot", "role": "service", "tenants": ["*"]})]
+    assert "robot, role service, tenants *" in slctl("login", "--token", "@-", input="tok-9\n").stdout
+    assert yaml.safe_load(open(path))["contexts"]["work"]["token"] == "tok-9"
+    assert "no terminal" in slctl("login", "--username", "x", code=2).stderr or os.isatty(0)
+
+
+def test_of_many_at_a_time_one_asks_for_new_tokens(api):
+    slctl = Slctl("", None)
+    slctl.env.pop("SERVICE_LAYER_ADDR")
+    slctl("context", "set", "work", "--addr", api.url, "--token", "old", "--refresh-token", "ref-1")
+    lock, used = threading.Lock(), []
+
+    def pick(method, path):
+        with lock:
+            if path == "/openapi.json":
+                return 200, {"Content-Type": "application/json"}, api.document
+            if path == "/auth/refresh":
+                used.append(json.loads(api.of("POST", "/auth/refresh")[len(used)][3])["refresh_token"])
+                return 200, {}, {**SESSION, "token": "new", "refresh_token": f"ref-{len(used) + 1}"}
+            new = [r for r in api.requests if r[1] == path][-1][2]["authorization"] == "Bearer new"
+            return (200, {}, {"items": []}) if new else (401, PROBLEM, "{}")
+
+    api.pick = pick
+    slctl("things", "--help")
+    running = [slctl.start("things", "list", f"a{i}") for i in range(6)]
+    assert [p.wait(timeout=30) for p in running] == [0] * 6
+    for p in running:
+        p.communicate()
+    assert used == ["ref-1"]
+
+
 def test_a_trace_of_the_request_hides_the_token(api, slctl):
     api.answers["GET", ONE] = [(200, {"Set-Cookie": "a=secret"}, {})]
     p = slctl("things", "get", "t1", "-v")
@@ -374,6 +436,40 @@ def test_help_names_what_the_document_tells(api, slctl):
     golden("help-exit-codes", slctl("help", "exit-codes").stdout)
     golden("help", slctl("help").stdout, [(api.url, "http://ADDR")])
     assert slctl(code=2).stdout == slctl("help").stdout
+
+
+def chain(n):
+    lines, prev = [], "0" * 64
+    for seq in range(1, n + 1):
+        body = '{"seq":%d,"prev":"%s","user":"u%d"' % (seq, prev, seq)
+        prev = hashlib.sha256(body.encode()).hexdigest()
+        lines.append('%s,"hash":"%s"}' % (body, prev))
+    return lines
+
+
+def test_the_audit_log_is_checked_without_a_server(slctl, tmp_path):
+    slctl.env["SERVICE_LAYER_ADDR"] = "http://127.0.0.1:9"
+    good = chain(9)
+    path = tmp_path / "audit.jsonl"
+
+    def verify(lines, *args, **more):
+        path.write_text("".join(line + "\n" for line in lines))
+        return slctl("audit", "verify", *args, str(path), **more).stdout.replace(str(path), "FILE")
+
+    golden("audit-good", verify(good))
+    golden("audit-changed", verify(good[:3] + [good[3].replace("u4", "me")] + good[4:], code=9))
+    golden("audit-missing", verify(good[:3] + good[4:], code=9))
+    golden("audit-reordered", verify(good[:3] + [good[4], good[3]] + good[5:], code=9))
+    head = json.loads(good[8])["hash"]
+    assert "intact" in verify(good, "--head", head) and "cut off or replaced" in verify(good[:8], "--head", head, code=9)
+    assert verify(good, "--head", json.loads(good[5])["hash"]).count("\n") == 1
+    told = json.loads(slctl("audit", "verify", "-", "-o", "json", input="{}\n" + "\n".join(good) + "\n", code=9).stdout)
+    assert (told["records"], told["intact"], told["findings"][0]["line"]) == (9, False, 1)
+    (tmp_path / "older.jsonl").write_text("".join(line + "\n" for line in good[:4]))
+    path.write_text("".join(line + "\n" for line in good[4:]))
+    assert "9 records, 1 to 9, intact" in slctl("audit", "verify", str(tmp_path / "older.jsonl"), str(path)).stdout
+    slctl("audit", "verify", str(tmp_path / "none"), code=2)
+    slctl("audit", "verify", code=2)
 
 
 def test_output_that_nobody_reads_is_no_noise(api, slctl):

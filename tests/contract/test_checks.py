@@ -107,6 +107,12 @@ def test_text_relocations_are_refused(build):
     assert code == 1 and "has text relocations" in text and "compile with -fPIC" in text
 
 
+def test_executable_stack_is_refused(build):
+    """One library that asks for it makes the stacks of the whole process executable."""
+    code, text = check(build("stack", flags=["-fvisibility=hidden", "-Wl,-z,execstack"]))
+    assert code == 1 and "refuse    executable_stack: wants an executable stack" in text and "noexecstack" in text
+
+
 # ---- 6.3 what keeps a library mapped ----
 @unloads
 @pytest.mark.parametrize("what,build_options", [

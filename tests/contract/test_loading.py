@@ -1,4 +1,5 @@
 """test_loading.py - the loader's policies, grants and signatures, and -check-plugin: what is let in, and what is said."""
+import base64
 import glob
 import hashlib
 import json
@@ -7,7 +8,7 @@ import re
 import shutil
 import subprocess
 import pytest
-from server import BUILD
+from server import BUILD, ROOT
 from traps import SANITIZED, act, check, findings, module
 
 
@@ -107,24 +108,33 @@ def test_grants_beyond_what_the_operator_allows_are_refused(build, serve, tmp_pa
     assert check(path)[0] == 0
     code, text = check(path, "-config", less)
     assert code == 1 and "refused   asks for the grant net:api.example.com, which plugins.greedy.grants does not allow" in text
+    assert "asks for the grant store:greedy_rows" in check(path, "-config", write(tmp_path, 'plugins: {greedy: {grants: ""}}'))[1]
+    assert "plugins.greedy.grants: `stores:x` is not store:" in check(path, "-config", write(tmp_path, "plugins: {greedy: {grants: stores:x}}"))[1]
     s = serve(listed='  greedy: {enabled: true, grants: "store:greedy_* net:*"}\n')
     assert s.get("/greedy").json() == 1
     build("greedy", more=', .grants = "publish:everything.*"')
     assert "asks for the grant publish:everything.*" in act(s, "greedy", status=422)["detail"]
 
 
+def page(command):
+    """The line of docs/loading.md that begins so."""
+    with open(f"{ROOT}/docs/loading.md") as f:
+        return re.search(rf"^    ({re.escape(command)}.*?)(?:  # .*)?$", f.read(), re.M).group(1)
+
+
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
-    """An Ed25519 key pair: private file and public bytes as hex."""
-    path = tmp_path_factory.mktemp("keys") / "key.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
-    der = subprocess.run(["openssl", "pkey", "-in", path, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
-    return path, der[-32:].hex()
+    """An Ed25519 key pair, made as docs/loading.md says: the directory of key.pem, and the public key as base64."""
+    directory = tmp_path_factory.mktemp("keys")
+    subprocess.run(page("openssl genpkey"), shell=True, check=True, capture_output=True, cwd=directory)
+    return directory, subprocess.run(page("openssl pkey -in"), shell=True, check=True, capture_output=True, text=True, cwd=directory).stdout.strip()
 
 
-def sign(path, key):
-    """As docs/loading.md says."""
-    subprocess.run(["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", path, "-out", f"{path}.sig"], check=True, capture_output=True)
+def sign(path, directory):
+    """The page's command, with its key and its notes.so."""
+    shutil.copy(path, directory / "notes.so")
+    subprocess.run(page("openssl pkeyutl"), shell=True, check=True, capture_output=True, cwd=directory)
+    shutil.copy(directory / "notes.so.sig", f"{path}.sig")
 
 
 def test_signatures(build, serve, keys, tmp_path):
@@ -134,7 +144,8 @@ def test_signatures(build, serve, keys, tmp_path):
     os.makedirs(tmp_path / "plugins", exist_ok=True)
     shutil.copy(f"{BUILD}/test-plugins/hello.so", tmp_path / "plugins")
     sign(tmp_path / "plugins" / "hello.so", key)
-    s = serve("signed", more=f'  trusted_keys: ["{public}"]\n  signature_policy: refuse\n')
+    other = base64.b64decode(public)[::-1].hex()  # hex is good too; of several keys one must fit
+    s = serve("signed", more=f'  trusted_keys: ["{other}", "{public}"]\n  signature_policy: refuse\n')
     assert s.get("/signed").json() == 1 and findings(s, "signed") == {}
     build("signed", value="2")
     assert "its signature is of no trusted key, or the file was changed" in act(s, "signed", status=422)["detail"]

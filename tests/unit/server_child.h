@@ -165,6 +165,7 @@ static void on_refused(exchange *x, int status, const char *code, const char *de
 
 /* ---- the child ---- */
 static uv_poll_t command_poll;
+static const struct server_config *started_with;
 
 static void on_command(uv_poll_t *p, int status, int events)
 {
@@ -174,7 +175,7 @@ static void on_command(uv_poll_t *p, int status, int events)
     uv_fileno((uv_handle_t *)p, &fd);
     if (read(fd, &what, 1) != 1) what = 'q';
     if (what == 'd') server_drain();
-    if (what == 't') seen.result = server_reload_tls(seen.why, sizeof seen.why);
+    if (what == 't') seen.result = server_reconfigure(started_with, false, seen.why, sizeof seen.why);
     if (what == 'k' && kept) {
         answer(kept, 200, SL("kept"));
         kept = NULL;
@@ -191,6 +192,7 @@ static int child_main(const struct server_config *cfg, int fd)
     signal(SIGPIPE, SIG_IGN);
     log_setup(getenv("SERVER_LOG") ? SL_DEBUG : SL_ERROR + 1, LOG_AS_TEXT, 2);
     loop_setup(&(struct loop_config){ .max_calls = 1000 }, NULL);
+    started_with = cfg;
     seen.result = server_start(cfg, &hooks, seen.why, sizeof seen.why);
     sl_str a = { 0 };
     server_addresses(&a, 1);

@@ -7,6 +7,7 @@
 static struct module *add(const char *name, const char *needs)
 {
     struct module *m = module_new(sl_cstr(name));
+    module_list(m);
     sl_str rest = sl_cstr(needs), word;
     snprintf(m->version, sizeof m->version, "1.4.0");
     m->all_needs = arena_alloc(m->arena, 16 * sizeof *m->all_needs);
