@@ -55,13 +55,13 @@ static bool signed_by(const struct jwt_key *k, sl_str text, sl_str signature)
     return good;
 }
 
-/* A key id names one key; without one each key of the algorithm is tried. */
+/* A key id names the key; without one, and of keys that have no name (PEM), each of the algorithm is tried. */
 static const char *check_keys(const jwt_keys *keys, enum jwt_alg alg, sl_str kid, sl_str text, sl_str signature)
 {
     bool found = false;
     for (size_t i = 0; keys && i < keys->n; i++) {
         const struct jwt_key *k = &keys->key[i];
-        if (k->alg != alg || (sl_given(kid) && !sl_same(kid, sl_cstr(k->id)))) continue;
+        if (k->alg != alg || (sl_given(kid) && k->id[0] && !sl_same(kid, sl_cstr(k->id)))) continue;
         found = true;
         if (signed_by(k, text, signature)) return NULL;
     }

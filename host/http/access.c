@@ -58,7 +58,7 @@ static series *status_series(struct route_series *s, const struct route *route, 
     return s->requests[i];
 }
 
-static void count(struct request *rq, int status, double seconds)
+static void count(struct request *rq, int status, double seconds, int64_t end)
 {
     struct route *route = rq->route;
     if (!route || !sl_same(route->method, rq->x->method)) {
@@ -72,7 +72,7 @@ static void count(struct request *rq, int status, double seconds)
     }
     series_add(status_series(route->series, route, status), 1);
     if (rq->trace.recorded)
-        series_observe(route->series->duration, seconds, rq->trace.id);
+        series_observe(route->series->duration, seconds, rq->trace.id, span_wall(end) / 1000);
     else
         series_add(route->series->duration, seconds);
 }
@@ -92,10 +92,11 @@ static sl_str number(uint64_t v, bool fraction, char room[24])
 void access_done(struct request *rq, int status, uint64_t bytes)
 {
     const exchange *x = rq->x;
-    uint64_t us = (clock_monotonic() - x->started) / 1000;
+    int64_t end = clock_monotonic();
+    uint64_t us = ((uint64_t)end - x->started) / 1000;
     char room[3][24];
-    count(rq, status, (double)us / 1e6);
-    if (rq->trace.recorded) trace_request(rq, status, bytes, (int64_t)us * 1000);
+    count(rq, status, (double)us / 1e6, end);
+    if (rq->trace.recorded) trace_request(rq, status, bytes, end);
     audit_done(rq, status);
     log_info("request", LOG_S("method", x->method), LOG_S("route", rq->route ? rq->route->path : SL("unmatched")),
              LOG_S("path", x->path), LOG_S("status", number((uint64_t)status, false, room[0])),

@@ -54,10 +54,12 @@ static bool choose_tenant(struct request *rq)
         rq->identity.tenant = wanted;
         return true;
     }
-    bool one = next_word(&own, &first) && !sl_is(first, "*");
+    bool some = next_word(&own, &first), one = some && !sl_is(first, "*");
+    bool scoped = sl_given(rq->route->scope) && !sl_is(rq->route->scope, "metrics");
+    if (!some && scoped && !identity_may(&rq->identity, SL("admin")))
+        return set_problem(rq, 403, "tenant_forbidden", SL("This token may act for no tenant."));
     if (one) rq->identity.tenant = first;
-    if (http_cfg.require_tenant && !(one && !sl_given(own)) && sl_given(rq->route->scope) &&
-        !sl_is(rq->route->scope, "metrics"))
+    if (http_cfg.require_tenant && !(one && !sl_given(own)) && scoped)
         return set_problem(rq, 403, "tenant_required", SL("This needs the header X-Tenant-ID."));
     return true;
 }

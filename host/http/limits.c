@@ -3,7 +3,7 @@
 #include "observe/metrics.h"
 #include "store/store.h"
 
-enum { BY_TOKEN, BY_ADDRESS, BY_TENANT, POLICIES };
+enum { BY_TOKEN, BY_ADDRESS, BY_TENANT, POLICIES, POLICY_ROOM = 48 };
 enum { BUCKETS = 1 << 16 };
 static const char *const names[POLICIES] = { "token", "address", "tenant" };
 static struct rate rates[POLICIES];
@@ -46,20 +46,47 @@ static struct rate policy_of(const struct request *rq, unsigned policy, sl_str *
     return rates[policy];
 }
 
+static char *put(char *p, const char *text)
+{
+    size_t n = strlen(text);
+    memcpy(p, text, n);
+    return p + n;
+}
+
+static char *put_number(char *p, uint32_t v)
+{
+    char digits[10];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + v % 10);
+    while (v /= 10);
+    while (n)
+        *p++ = digits[--n];
+    return p;
+}
+
+/* "token";q=100;w=2 behind what stands there already; printf would be the dearest part of a small request. */
+static void add_policy(struct request *rq, sl_str *text, unsigned policy, const char *name1, uint32_t v1,
+                       const char *name2, uint32_t v2)
+{
+    char *start = (char *)(uintptr_t)text->p, *p = start;
+    if (!start) p = start = arena_alloc(rq->x->arena, POLICIES * POLICY_ROOM);
+    if (text->n) p = put(p + text->n, ", ");
+    *p++ = '"';
+    p = put(p, names[policy]);
+    *p++ = '"';
+    p = put_number(put(p, name1), v1);
+    p = put_number(put(p, name2), v2);
+    *text = sl_lit(start, (size_t)(p - start));
+}
+
 /* RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers-10: q requests in w seconds, r of them left, t
  * seconds until all are there again. */
 static void show(struct request *rq, unsigned policy, const struct rate *r, const struct rate_state *s)
 {
-    arena *a = rq->x->arena;
-    unsigned window = (unsigned)((r->interval * r->burst + 999999999) / 1000000000);
-    sl_str rule = arena_printf(a, "\"%s\";q=%u;w=%u", names[policy], r->burst, window);
-    sl_str left = arena_printf(a, "\"%s\";r=%u;t=%u", names[policy], s->remaining, s->reset);
-    if (sl_given(rq->limit_rule)) {
-        rule = arena_printf(a, "%.*s, %.*s", STR_ARG(rq->limit_rule), STR_ARG(rule));
-        left = arena_printf(a, "%.*s, %.*s", STR_ARG(rq->limit_left), STR_ARG(left));
-    }
-    rq->limit_rule = rule;
-    rq->limit_left = left;
+    uint32_t window = (uint32_t)((r->interval * r->burst + 999999999) / 1000000000);
+    add_policy(rq, &rq->limit_rule, policy, ";q=", r->burst, ";w=", window);
+    add_policy(rq, &rq->limit_left, policy, ";r=", s->remaining, ";t=", s->reset);
 }
 
 static bool refuse(struct request *rq, unsigned policy, const struct rate *r, const struct rate_state *s)
@@ -79,7 +106,7 @@ static bool rates_take(struct request *rq)
     struct rate rate[POLICIES];
     struct rate_state state[POLICIES];
     sl_str key[POLICIES];
-    int64_t now = clock_monotonic();
+    int64_t now = (int64_t)loop_now() * 1000000; /* the same clock, read once a turn */
     for (unsigned i = 0; i < POLICIES; i++) {
         rate[i] = policy_of(rq, i, &key[i]);
         if (!rate[i].burst || rate_take(buckets, &rate[i], i, key[i], now, false, &state[i])) continue;

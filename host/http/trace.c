@@ -34,11 +34,10 @@ void trace_read(struct request *rq)
     rq->trace_id = rq->trace.id;
 }
 
-void trace_request(const struct request *rq, int status, uint64_t bytes, int64_t ns)
+void trace_request(const struct request *rq, int status, uint64_t bytes, int64_t end)
 {
     const exchange *x = rq->x;
-    char name[256];
-    int64_t end = span_now();
+    bool named = rq->route && sl_same(rq->route->method, x->method);
     const struct span_attribute attributes[] = {
         SPAN_S("http.request.method", x->method),
         SPAN_S("http.route", rq->route ? rq->route->path : sl_lit(NULL, 0)),
@@ -50,15 +49,13 @@ void trace_request(const struct request *rq, int status, uint64_t bytes, int64_t
         SPAN_S("enduser.id", rq->identity.actor),
         SPAN_S("service_layer.request_id", rq->request_id),
     };
-    int n = snprintf(name, sizeof name, rq->route ? "%.*s %.*s" : "%.*s%.*s", STR_ARG(str_sub(x->method, 0, 32)),
-                     STR_ARG(rq->route ? str_sub(rq->route->path, 0, 200) : SL("")));
     span_write(&(struct span_record){ .trace = rq->trace.id,
                                       .id = rq->trace.span,
                                       .parent = rq->trace_parent,
-                                      .start = end - ns,
-                                      .end = end,
+                                      .start = span_wall((int64_t)x->started),
+                                      .end = span_wall(end),
                                       .kind = SPAN_SERVER,
-                                      .name = sl_lit(name, (size_t)n),
+                                      .name = named ? sl_cstr(rq->route->entry->spec.name) : x->method,
                                       .error = status >= 500 ? SL("") : sl_lit(NULL, 0),
                                       .attributes = attributes,
                                       .n = sizeof attributes / sizeof *attributes });

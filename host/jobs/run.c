@@ -225,7 +225,8 @@ static void run_over(call *c, struct run *r, sl_err e)
     kind_table_drop(r->table);
     r->table = NULL;
     double seconds = (double)(clock_monotonic() - r->started_ns) / 1e9;
-    if (r->slot->duration) series_observe(r->slot->duration, seconds, c->trace.recorded ? c->trace.id : SL(""));
+    if (r->slot->duration)
+        series_observe(r->slot->duration, seconds, c->trace.recorded ? c->trace.id : SL(""), store_now());
     start_soon();
     if (r->lost) {
         log_warn("a job's lease was lost while it ran", LOG_S("kind", r->job.kind), LOG_S("job_id", r->job.id));

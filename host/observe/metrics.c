@@ -1,6 +1,5 @@
 /* metrics.c - counters, gauges and histograms with bounded label sets, and their Prometheus text. */
 #include "observe/metrics.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include <stdlib.h>
 
@@ -184,7 +183,7 @@ void series_add(series *s, double v)
     if (i < BUCKETS) s->bucket[i]++;
 }
 
-void series_observe(series *s, double v, sl_str trace)
+void series_observe(series *s, double v, sl_str trace, int64_t at)
 {
     series_add(s, v);
     if (s->of->kind != SL_HISTOGRAM || !(v >= 0) || trace.n != sizeof s->exemplars->trace - 1) return;
@@ -192,7 +191,7 @@ void series_observe(series *s, double v, sl_str trace)
     struct exemplar *e = &s->exemplars[bucket_of(v)];
     memcpy(e->trace, trace.p, trace.n);
     e->value = v;
-    e->at = clock_now();
+    e->at = at;
 }
 
 void series_set(series *s, double v) { s->value = v; }

@@ -19,8 +19,8 @@ series *metric_series(metric *m, const sl_str *labels, size_t n);
 void series_add(series *s, double v);
 void series_set(series *s, double v);
 /* As series_add on a histogram, and the trace (32 hex digits) is remembered as the bucket's exemplar. */
-void series_observe(series *s, double v, sl_str trace);
-void metric_clear(metric *m); /* forget all series (one-hot gauges) */
+void series_observe(series *s, double v, sl_str trace, int64_t at); /* at: microseconds since 1970 */
+void metric_clear(metric *m);                                       /* forget all series (one-hot gauges) */
 /* Called before each exposition, so that floors can set gauges from their own numbers. */
 void metrics_on_scrape(void (*fn)(void));
 /* Prometheus text format 0.0.4, or OpenMetrics 1.0 (openmetrics.io), which has exemplars too. */

@@ -1,10 +1,9 @@
 /* span.c - spans of the W3C trace that a call is part of, encoded as they end, kept until they are exported. */
 #include "observe/span.h"
+#include "base/clock.h"
 #include "base/id.h"
-#include "base/protobuf.h"
-#include <time.h>
 
-enum { TEXT_MAX = 1024, BYTES_A_SPAN = 1024 };
+enum { TEXT_MAX = 1024, BYTES_A_SPAN = 1024, ATTRIBUTES_MAX = 16 };
 
 static struct {
     bool on;
@@ -13,7 +12,13 @@ static struct {
     buf waiting;
     size_t n;
     struct spans_stats stats;
+    int64_t wall; /* wall clock minus the monotonic one, nanoseconds */
 } spans;
+
+/* The wall clock is read seldom: it can jump, and spans are told by the monotonic one anyway. */
+static void set_clock(void) { spans.wall = clock_now() * 1000 - clock_monotonic(); }
+
+int64_t span_wall(int64_t monotonic) { return monotonic + spans.wall; }
 
 void spans_setup(const struct spans_config *cfg)
 {
@@ -22,6 +27,7 @@ void spans_setup(const struct spans_config *cfg)
     buf_free(&spans.waiting);
     buf_init(&spans.waiting, cfg->max_spans * BYTES_A_SPAN);
     spans.n = 0;
+    set_clock();
     spans.on = true;
 }
 
@@ -50,13 +56,6 @@ uint64_t span_id_new(void)
 {
     uint64_t id = random_next();
     return id ? id : 1;
-}
-
-int64_t span_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* ---- trace context ---- */
@@ -119,13 +118,63 @@ sl_str trace_parent(const struct call_trace *t, char out[TRACEPARENT_TEXT])
     return sl_lit(out, 55);
 }
 
-/* ---- spans: fields of opentelemetry.proto.trace.v1.Span ---- */
-static void add_id(buf *b, unsigned field, uint64_t id)
+/* ---- spans: fields of opentelemetry.proto.trace.v1.Span ----
+ * Written for each request, so without the checks of base/protobuf.h: the room is reserved at once. */
+enum { SMALL = 24 }; /* at least what one field takes besides its bytes: two tags and lengths, or a number */
+
+static char *put_number(char *p, uint64_t v)
 {
-    char bytes[8];
+    for (; v >= 0x80; v >>= 7)
+        *p++ = (char)(v | 0x80);
+    *p++ = (char)v;
+    return p;
+}
+
+static size_t number_size(uint64_t v)
+{
+    size_t n = 1;
+    while (v >>= 7)
+        n++;
+    return n;
+}
+
+static char *put_text(char *p, unsigned field, sl_str s)
+{
+    *p++ = (char)(field << 3 | 2);
+    p = put_number(p, s.n);
+    memcpy(p, s.p, s.n);
+    return p + s.n;
+}
+
+static char *put_fixed(char *p, unsigned field, uint64_t v)
+{
+    *p++ = (char)(field << 3 | 1);
     for (int i = 0; i < 8; i++)
-        bytes[i] = (char)(id >> 8 * (7 - i));
-    pb_bytes(b, field, sl_lit(bytes, sizeof bytes));
+        *p++ = (char)(v >> 8 * i);
+    return p;
+}
+
+static char *put_id(char *p, unsigned field, uint64_t id)
+{
+    *p++ = (char)(field << 3 | 2);
+    *p++ = 8;
+    for (int i = 56; i >= 0; i -= 8)
+        *p++ = (char)(id >> i);
+    return p;
+}
+
+/* KeyValue { key = 1, AnyValue value = 2 { string_value = 1 | int_value = 3 } } */
+static char *put_attribute(char *p, const struct span_attribute *a, sl_str text)
+{
+    size_t value = a->is_number ? 1 + number_size((uint64_t)a->number) : 1 + number_size(text.n) + text.n;
+    *p++ = 9 << 3 | 2;
+    p = put_number(p, 1 + number_size(a->name.n) + a->name.n + 1 + number_size(value) + value);
+    p = put_text(p, 1, a->name);
+    *p++ = 2 << 3 | 2;
+    p = put_number(p, value);
+    if (!a->is_number) return put_text(p, 1, text);
+    *p++ = 3 << 3;
+    return put_number(p, (uint64_t)a->number);
 }
 
 /* A string of protocol buffers is UTF-8; what is cut is cut between characters. */
@@ -137,56 +186,67 @@ static sl_str fit(sl_str s)
     return str_is_utf8(sl_lit(s.p, n)) ? sl_lit(s.p, n) : SL("invalid");
 }
 
-static void add_attribute(buf *b, const struct span_attribute *a)
+static char *put_span(char *p, const struct span_record *r, const char trace[16], const sl_str *texts)
 {
-    size_t pair = pb_open(b, 9);
-    pb_bytes(b, 1, sl_cstr(a->name));
-    size_t value = pb_open(b, 2);
-    if (!a->is_number) {
-        pb_bytes(b, 1, fit(a->text));
-    } else {
-        pb_varint(b, 3 << 3); /* int_value; 0 is written too: it is a member of a oneof */
-        pb_varint(b, (uint64_t)a->number);
-    }
-    pb_close(b, value);
-    pb_close(b, pair);
+    p = put_text(p, 1, sl_lit(trace, 16));
+    p = put_id(p, 2, r->id);
+    if (r->parent) p = put_id(p, 4, r->parent);
+    p = put_text(p, 5, fit(r->name));
+    *p++ = 6 << 3;
+    *p++ = (char)r->kind;
+    p = put_fixed(p, 7, (uint64_t)r->start);
+    p = put_fixed(p, 8, (uint64_t)(r->end > r->start ? r->end : r->start));
+    for (size_t i = 0; i < r->n; i++)
+        if (r->attributes[i].is_number || texts[i].p) p = put_attribute(p, &r->attributes[i], texts[i]);
+    if (!r->error.p) return p;
+    sl_str error = fit(r->error);
+    *p++ = 15 << 3 | 2;
+    p = put_number(p, (error.n ? 1 + number_size(error.n) + error.n : 0) + 2);
+    if (error.n) p = put_text(p, 2, error);
+    *p++ = 3 << 3;
+    *p++ = 2; /* STATUS_CODE_ERROR */
+    return p;
 }
 
-static void encode(buf *b, const struct span_record *r, const char trace[16])
+static size_t room_for(const struct span_record *r, sl_str *texts)
 {
-    size_t span = pb_open(b, 2);
-    pb_bytes(b, 1, sl_lit(trace, 16));
-    add_id(b, 2, r->id);
-    if (r->parent) add_id(b, 4, r->parent);
-    pb_bytes(b, 5, fit(r->name));
-    pb_int(b, 6, (uint64_t)r->kind);
-    pb_fixed64(b, 7, (uint64_t)r->start);
-    pb_fixed64(b, 8, (uint64_t)(r->end > r->start ? r->end : r->start));
-    for (size_t i = 0; i < r->n; i++)
-        if (r->attributes[i].is_number || r->attributes[i].text.p) add_attribute(b, &r->attributes[i]);
-    if (r->error.p) {
-        size_t status = pb_open(b, 15);
-        if (r->error.n) pb_bytes(b, 2, fit(r->error));
-        pb_int(b, 3, 2); /* STATUS_CODE_ERROR */
-        pb_close(b, status);
+    size_t room = 256 + (r->name.n < TEXT_MAX ? r->name.n : TEXT_MAX) + (r->error.n < TEXT_MAX ? r->error.n : TEXT_MAX);
+    for (size_t i = 0; i < r->n; i++) {
+        texts[i] = !r->attributes[i].is_number && r->attributes[i].text.p ? fit(r->attributes[i].text)
+                                                                          : sl_lit(NULL, 0);
+        room += SMALL + r->attributes[i].name.n + texts[i].n;
     }
-    pb_close(b, span);
+    return room;
+}
+
+/* Its length stands before it: two bytes are kept for that, as nearly all spans need, and a longer one is moved. */
+static bool encode(buf *b, const struct span_record *r, const char trace[16])
+{
+    sl_str texts[ATTRIBUTES_MAX];
+    char *start = buf_reserve(b, room_for(r, texts)), *body = start + 3;
+    if (!start) return false;
+    size_t n = (size_t)(put_span(body, r, trace, texts) - body), size = number_size(n);
+    if (size != 2) memmove(start + 1 + size, body, n);
+    *start = 2 << 3 | 2;
+    put_number(start + 1, n);
+    b->n += 1 + size + n;
+    return true;
+}
+
+static bool trace_bytes(sl_str hex, char out[16])
+{
+    if (hex.n != 32) return false;
+    for (size_t i = 0; i < 16; i++)
+        out[i] = (char)(hex_digit(hex.p[2 * i]) << 4 | hex_digit(hex.p[2 * i + 1]));
+    return true;
 }
 
 void span_write(const struct span_record *r)
 {
     char trace[16];
-    if (!spans.on || !hex_decode(r->trace, trace, sizeof trace)) return;
-    buf *b = &spans.waiting;
-    size_t before = b->n;
-    if (spans.n >= spans.cfg.max_spans) {
-        spans.stats.dropped++;
-        return;
-    }
-    encode(b, r, trace);
-    if (b->overflow) {
-        b->n = before;
-        b->overflow = false;
+    if (!spans.on || !trace_bytes(r->trace, trace) || r->n > ATTRIBUTES_MAX) return;
+    if (spans.n >= spans.cfg.max_spans || !encode(&spans.waiting, r, trace)) {
+        spans.waiting.overflow = false;
         spans.stats.dropped++;
         return;
     }
@@ -196,7 +256,7 @@ void span_write(const struct span_record *r)
 
 void span_open_recorded(struct span *s, call *c)
 {
-    *s = (struct span){ .c = c, .id = span_id_new(), .parent = c->trace.span, .start = span_now() };
+    *s = (struct span){ .c = c, .id = span_id_new(), .parent = c->trace.span, .start = clock_monotonic() };
     c->trace.span = s->id;
 }
 
@@ -208,8 +268,8 @@ void span_close(struct span *s, enum span_kind kind, sl_str name, sl_str error, 
     span_write(&(struct span_record){ .trace = s->c->trace.id,
                                       .id = s->id,
                                       .parent = s->parent,
-                                      .start = s->start,
-                                      .end = span_now(),
+                                      .start = span_wall(s->start),
+                                      .end = span_wall(clock_monotonic()),
                                       .kind = kind,
                                       .name = name,
                                       .error = error,
@@ -232,6 +292,7 @@ size_t spans_take(buf *out)
     *out = spans.waiting;
     buf_init(&spans.waiting, max);
     spans.n = 0;
+    set_clock();
     return n;
 }
 

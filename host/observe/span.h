@@ -27,19 +27,18 @@ uint64_t span_id_new(void);
 /* ---- spans ---- */
 enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER, SPAN_CLIENT, SPAN_PRODUCER, SPAN_CONSUMER }; /* OTLP's numbers */
 struct span_attribute { /* named as in the semantic conventions of OpenTelemetry; an absent text is left out */
-    const char *name;
-    sl_str text;
+    sl_str name, text;
     int64_t number;
     bool is_number;
 };
-#define SPAN_S(key, value) ((struct span_attribute){ .name = (key), .text = (value) })
-#define SPAN_C(key, value) ((struct span_attribute){ .name = (key), .text = sl_cstr(value) })
-#define SPAN_I(key, value) ((struct span_attribute){ .name = (key), .number = (int64_t)(value), .is_number = true })
+#define SPAN_S(key, value) ((struct span_attribute){ .name = SL(key), .text = (value) })
+#define SPAN_C(key, value) ((struct span_attribute){ .name = SL(key), .text = sl_cstr(value) })
+#define SPAN_I(key, value) ((struct span_attribute){ .name = SL(key), .number = (int64_t)(value), .is_number = true })
 
 struct span { /* on the stack of the function that it measures */
     call *c;  /* NULL: nobody records this */
     uint64_t id, parent;
-    int64_t start; /* nanoseconds since 1970 */
+    int64_t start; /* clock_monotonic() */
 };
 void span_open_recorded(struct span *s, call *c);
 /* The call's innermost span from here to span_close; spans nest as functions do. */
@@ -49,7 +48,7 @@ static inline void span_open(struct span *s, call *c)
     if (c->trace.recorded) span_open_recorded(s, c);
 }
 static inline bool span_recorded(const struct span *s) { return s->c != NULL; }
-/* Absent error = it went well. Everything is copied; text over 1 KiB is cut. */
+/* Absent error = it went well. Everything is copied; text over 1 KiB is cut. At most 16 attributes. */
 void span_close(struct span *s, enum span_kind kind, sl_str name, sl_str error, const struct span_attribute *attributes,
                 size_t n);
 
@@ -64,7 +63,7 @@ struct span_record {
     size_t n;
 };
 void span_write(const struct span_record *r);
-int64_t span_now(void); /* nanoseconds since 1970 */
+int64_t span_wall(int64_t monotonic); /* clock_monotonic() as nanoseconds since 1970, right to a second of drift */
 
 /* ---- for the exporter ---- */
 struct spans_stats {

@@ -78,10 +78,11 @@ static void offer_values(struct ask *a, const char *name, const struct field *fi
             offer(a, formats[i], "");
     }
     if (strcmp(name, "context") == 0)
-        json_object_foreach(json_object_get(contexts_load(), "contexts"), context, each) offer(a, context, "");
+        json_object_foreach (json_object_get(contexts_load(), "contexts"), context, each)
+            offer(a, context, "");
     if (!field) return;
-    json_array_foreach(json_object_get(field->schema, "enum"), i,
-                       each) if (!json_is_object(each) && !json_is_array(each)) offer(a, value_text(each, ""), "");
+    json_array_foreach (json_object_get(field->schema, "enum"), i, each)
+        if (!json_is_object(each) && !json_is_array(each)) offer(a, value_text(each, ""), "");
     if (has_type(field->schema, "boolean")) offer(a, "false", ""), offer(a, "true", "");
 }
 

@@ -59,11 +59,9 @@ static bool streams(const struct document *d, const struct command *c)
 {
     const char *status;
     json_t *answer;
-    json_object_foreach(
-        json_object_get(c->operation, "responses"), status,
-        answer) if (*status == '2' &&
-                    json_object_size(json_object_get(resolve(d, answer), "content"))) return !isatty(STDOUT_FILENO) &&
-        !answer_is_json(d, c);
+    json_object_foreach (json_object_get(c->operation, "responses"), status, answer)
+        if (*status == '2' && json_object_size(json_object_get(resolve(d, answer), "content")))
+            return !isatty(STDOUT_FILENO) && !answer_is_json(d, c);
     return false;
 }
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import threading
 import pytest
@@ -330,6 +331,19 @@ def test_of_many_at_a_time_one_asks_for_new_tokens(api):
     assert used == ["ref-1"]
 
 
+def test_a_server_certificate_is_checked(tmp_path):
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+                    "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True, timeout=60)
+    api = FakeApi(make_document(), tls=(cert, key))
+    api.answers["GET", THINGS] = [(200, {}, {"items": []})]
+    slctl = Slctl(api.url, "tok", SERVICE_LAYER_ACCOUNT="acme")
+    assert "certificate" in slctl("things", "list", code=6).stderr and api.requests == []
+    slctl("things", "list", "--ca-file", cert)
+    assert api.of("GET", THINGS)[0][2]["authorization"] == "Bearer tok"
+    api.close()
+
+
 def test_a_trace_of_the_request_hides_the_token(api, slctl):
     api.answers["GET", ONE] = [(200, {"Set-Cookie": "a=secret"}, {})]
     p = slctl("things", "get", "t1", "-v")
@@ -352,6 +366,8 @@ def hostile_documents():
     circle = make_document()
     circle["components"]["schemas"]["Thing"] = {"type": "object", "properties": {"me": {"$ref": "#/components/schemas/Thing"}, "all": {
         "type": "array", "items": {"$ref": "#/components/schemas/Thing"}}}}
+    bush = make_document()
+    bush["components"]["schemas"]["Thing"] = {"type": "object", "properties": {f"p{i}": {"$ref": "#/components/schemas/Thing"} for i in range(200)}}
     strange = make_document(**{
         "/x\r\nHost: evil": {"get": operation("evil.one")}, "//evil.example/x": {"get": operation("evil.two")},
         "/ok": {"get": operation("a..b"), "post": operation("--flag"), "put": operation("$(reboot)"), "patch": operation("x" * 500)},
@@ -361,7 +377,7 @@ def hostile_documents():
     many = make_document(**{f"/m{i}": {"get": operation(f"many.m{i}.get")} for i in range(4500)})
     return {"empty": "", "text": "hello", "list": "[]", "no paths": '{"openapi": "3.1.0"}', "paths": '{"openapi": "3.1.0", "paths": []}',
             "deep": deep, "duplicate": '{"openapi": "3.1.0", "openapi": "3.1.0", "paths": {}}', "loop": json.dumps(loop),
-            "circle": json.dumps(circle), "strange": json.dumps(strange), "many": json.dumps(many), "bytes": b"\xff\xfe{}",
+            "circle": json.dumps(circle), "bush": json.dumps(bush), "strange": json.dumps(strange), "many": json.dumps(many), "bytes": b"\xff\xfe{}",
             "large": '{"openapi": "3.1.0", "paths": {}, "x": "' + "y" * (9 << 20) + '"}'}
 
 
@@ -480,6 +496,5 @@ def test_output_that_nobody_reads_is_no_noise(api, slctl):
     assert running.wait(timeout=20) == 10 and running.stderr.read() == ""
     running.stderr.close()
     with open("/dev/full", "w") as full:
-        import subprocess
         p = subprocess.run([*map(str, running.args)], env=slctl.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
     assert p.returncode == 10 and "could not be written" in p.stderr

@@ -43,7 +43,24 @@ def one(spans, name, **more):
     return found[0]
 
 
-def test_log_span_and_problem_share_the_trace_id(traced, sink):
+def test_log_line_span_audit_row_and_problem_share_the_trace_id(traced, sink):
+    trace, headers = parent()
+    answer = traced.post("/accounts", json={"owner": 7}, headers=headers)
+    assert answer.status_code == 422 and answer.json()["trace_id"] == trace
+    assert "status=422" in traced.said("trace_id=" + trace, "request")
+    span = one(sink.trace(trace, "POST /accounts"), "POST /accounts")
+    end = time.monotonic() + 20
+    while True:
+        rows = traced.admin("GET", "/admin/audit?method=POST&status=422").json()["items"]
+        found = [r for r in rows if r["trace_id"] == trace]
+        if found:
+            break
+        assert time.monotonic() < end, rows
+        time.sleep(0.05)
+    assert found[0]["request_id"] == answer.headers["X-Request-Id"] == span["attributes"]["service_layer.request_id"]
+
+
+def test_the_span_of_a_request_tells_what_it_was(traced, sink):
     trace, headers = parent()
     answer = traced.get("/accounts/not-there", headers=headers)
     assert answer.status_code == 404 and answer.json()["trace_id"] == trace

@@ -10,6 +10,16 @@ def openssl(*args, data=b""):
     return subprocess.run(["openssl", *args], input=data, check=True, capture_output=True, timeout=60).stdout
 
 
+def raw_signature(der):
+    """r and s in 32 bytes each, as JWTs and wallets have them, out of what openssl makes."""
+    at, numbers = 2, []
+    for _ in range(2):
+        size = der[at + 1]
+        numbers.append(int.from_bytes(der[at + 2:at + 2 + size], "big").to_bytes(32, "big"))
+        at += 2 + size
+    return b"".join(numbers)
+
+
 class Wallet:
     def __init__(self):
         self.pem = tempfile.NamedTemporaryFile(suffix=".pem")
@@ -28,10 +38,5 @@ class Wallet:
     def sign(self, message, salt=""):
         text = (salt + message).encode()
         length = bytes([len(text)]) if len(text) < 0xfd else b"\xfd" + len(text).to_bytes(2, "little")
-        der = openssl("dgst", "-sha256", "-sign", self.pem.name, data=b"\x01\x00\x01\xf0" + length + text + b"\0\0")
-        at, numbers = 2, []
-        for _ in range(2):
-            size = der[at + 1]
-            numbers.append(int.from_bytes(der[at + 2:at + 2 + size], "big").to_bytes(32, "big"))
-            at += 2 + size
-        return b"".join(numbers).hex()
+        return raw_signature(openssl("dgst", "-sha256", "-sign", self.pem.name,
+                                     data=b"\x01\x00\x01\xf0" + length + text + b"\0\0")).hex()
