@@ -253,7 +253,7 @@ const struct setting settings[] = {
     { "tracing.timeout", SET_DURATION, PUB(trace_timeout_ms), "10s", .min = 10, .max = HOUR,
       .doc = "For the collector to take a batch." },
 
-    { "debug.heap_period", SET_SIZE, PUB(heap_period), "512KiB", .min = 0, .max = GIB,
+    { "debug.heap_period", SET_SIZE, PUB(heap_period), "2MiB", .min = 0, .max = GIB,
       .doc = "One allocation each so many bytes is remembered for `GET /debug/pprof/heap`; 0 = none." },
 
     { "auth.tokens", SET_LIST, PUB(api_tokens), "", "API_TOKENS API_TOKEN", "api-tokens", .check = check_token,
