@@ -98,8 +98,10 @@ static sl_err store_table_lock(sl_call *pub, sl_str name)
 
 static sl_err store_table_commit(sl_call *pub)
 {
+    call *c = (call *)pub;
     sl_err e = may_wait(pub, "commit", true);
-    return e ? e : store_commit((call *)pub);
+    if (!e && c->joins && store_pending(c)) e = c->joins(c);
+    return e ? e : store_commit(c);
 }
 
 const sl_store table_store = { .size = sizeof(sl_store),
