@@ -80,6 +80,15 @@ static void add_time(sl_json *j, const char *name, int64_t us)
     sl_json_text(j, name, us ? sl_lit(text, clock_format(us, text)) : sl_lit(NULL, 0));
 }
 
+static void add_finding(sl_json *j, const char *class, enum finding_policy policy, const char *text)
+{
+    sl_json_open(j, NULL, '{');
+    sl_json_text(j, "class", sl_cstr(class));
+    sl_json_text(j, "policy", sl_cstr(finding_policy_name(policy)));
+    sl_json_text(j, "text", sl_cstr(text));
+    sl_json_close(j, '}');
+}
+
 static void add_generation(sl_json *j, const struct generation *g)
 {
     uint32_t calls = 0;
@@ -97,13 +106,9 @@ static void add_generation(sl_json *j, const struct generation *g)
     sl_json_int(j, "file_bytes", (int64_t)g->file_size);
     sl_json_text(j, "sha256", g->sha256[0] ? sl_cstr(g->sha256) : sl_lit(NULL, 0));
     sl_json_open(j, "findings", '[');
-    for (size_t i = 0; i < g->n_findings; i++) {
-        sl_json_open(j, NULL, '{');
-        sl_json_text(j, "class", sl_cstr(g->findings[i].class));
-        sl_json_text(j, "policy", sl_cstr(finding_policy_name(g->findings[i].policy)));
-        sl_json_text(j, "text", sl_cstr(g->findings[i].text));
-        sl_json_close(j, '}');
-    }
+    for (size_t i = 0; i < g->n_findings; i++)
+        add_finding(j, g->findings[i].class, g->findings[i].policy, g->findings[i].text);
+    if (g == g->module->current && g->module->bad_file[0]) add_finding(j, "file", FINDING_REFUSE, g->module->bad_file);
     sl_json_close(j, ']');
     sl_json_close(j, '}');
 }

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <link.h>
 #include <sodium.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -16,33 +15,6 @@ enum { SANITIZED = 1 }; /* reports name functions by reading the file, also afte
 enum { SANITIZED = 0 };
 #endif
 enum { PLUGIN_FILE_MAX = 256 << 20 };
-static char private_dir[512];
-
-/* A directory of this process that only its user can enter and that may hold code: made on first use. The name that
- * dlopen sees must be new for each generation, or glibc hands out the old library again. */
-static bool private_directory(char *why, size_t why_size)
-{
-    const char *const candidates[] = { getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm" };
-    if (private_dir[0]) return true;
-    for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
-        struct statvfs fs;
-        if (!candidates[i] || candidates[i][0] != '/' || statvfs(candidates[i], &fs) != 0 || (fs.f_flag & ST_NOEXEC))
-            continue;
-        int n = snprintf(private_dir, sizeof private_dir, "%s/service-layer-%ld-XXXXXX", candidates[i], (long)getpid());
-        if (n > 0 && (size_t)n < sizeof private_dir && mkdtemp(private_dir)) return true; /* mkdtemp: mode 0700 */
-    }
-    private_dir[0] = 0;
-    snprintf(why, why_size,
-             "no directory for private copies: $XDG_RUNTIME_DIR, $TMPDIR, /tmp, /var/tmp and /dev/shm cannot be "
-             "written or are mounted noexec");
-    return false;
-}
-
-void load_close(void)
-{
-    if (private_dir[0]) rmdir(private_dir);
-    private_dir[0] = 0;
-}
 
 struct generation *generation_new(struct module *m)
 {
@@ -122,15 +94,28 @@ static void fingerprint(struct generation *g, const unsigned char *bytes, size_t
     g->file_size = size;
 }
 
+bool plugin_file_hash(const char *path, char out[65])
+{
+    struct generation g = { .sha256 = "" };
+    struct stat st;
+    char why[MODULE_WHY];
+    size_t size = 0;
+    unsigned char *bytes = read_file(path, &st, &size, why, sizeof why);
+    if (bytes) fingerprint(&g, bytes, size);
+    free(bytes);
+    memcpy(out, g.sha256, sizeof g.sha256);
+    return out[0] != 0;
+}
+
 bool generation_copy(struct generation *g, char *why, size_t why_size)
 {
     size_t size = 0;
     struct stat st;
     unsigned char *bytes = read_file(g->module->path, &st, &size, why, why_size);
     if (bytes) fingerprint(g, bytes, size);
-    bool good = bytes && findings_judge(g, bytes, size, &st, why, why_size) && private_directory(why, why_size);
+    bool good = bytes && findings_judge(g, bytes, size, &st, why, why_size) && private_dir_make(why, why_size);
     if (good) {
-        sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
+        sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir(), g->module->name, g->number);
         if ((good = write_copy(path.p, bytes, size, why, why_size))) g->path = (char *)(uintptr_t)path.p;
         good = good && hold_copy(g, why, why_size);
     }

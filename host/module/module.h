@@ -138,6 +138,7 @@ struct module {
     int64_t log_window; /* rate limit of its log lines: second and lines in it */
     uint32_t log_lines, log_lost;
     bool broken, visiting, ordered; /* broken: cannot start, `error` says why */
+    char bad_file[320];             /* the directory watch refused the file now in place; "" = it did not */
     bool lacking;                   /* it cannot start for want of a need, and does so when that comes */
     bool coming;                    /* the change under way starts it */
     const struct plugin_file *file; /* what the change under way found for it */

@@ -53,6 +53,7 @@ const char *entry_kind(uint64_t kind); /* "route" */
 
 /* ---- load.c: one copy of a plugin ---- */
 struct generation *generation_new(struct module *m);
+bool plugin_file_hash(const char *path, char out[65]);                  /* SHA-256, or "" and false; blocks */
 bool generation_copy(struct generation *g, char *why, size_t why_size); /* read once, check the ELF, private copy */
 bool generation_open(struct generation *g, char *why, size_t why_size); /* dlopen in this process, read, take metrics */
 /* [S] Open it where it is to run: here, or in a child process of its own. */
@@ -67,7 +68,13 @@ bool generation_mapped(const struct generation *g);
 uint64_t generation_size(const struct generation *g);   /* bytes of its library in memory */
 bool generation_can_unload(const struct generation *g); /* false: linked in, to be kept, or a build with sanitizers */
 void generation_free(struct generation *g);             /* calls must be 0; unloads, frees all */
-void load_close(void);                                  /* remove the private directory */
+
+/* ---- private_dir.c ---- */
+/* Make the directory that only this process uses and that may hold code; the name that dlopen sees must be new for each
+ * generation, or glibc hands out the old library again. Once; removes those that killed servers left. */
+bool private_dir_make(char *why, size_t why_size);
+const char *private_dir(void);
+void private_dir_close(void);
 
 /* ---- probe.c: opens plugins in short-lived children ---- */
 struct probe {
@@ -85,7 +92,8 @@ struct plugin_file { /* what stands in the plugin directories, first directory f
     bool own; /* in the installation's own directory */
     struct plugin_file *next;
 };
-struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors);     /* blocks */
+struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors); /* blocks */
+void plugin_directories(const struct config *cfg, void (*each)(const char *path));
 struct module *module_describe(const struct plugin_file *f, const struct config *cfg); /* not listed yet */
 void module_configure(struct module *m, const struct config *cfg); /* what cfg says of it, but whether it runs */
 bool module_wanted(const struct module *m, const struct config *cfg);
@@ -216,6 +224,10 @@ void change_close(call *c); /* [S] waits for a change under way; none can begin 
 /* [S] with the lock held: reload_act, told in m->last, log and metrics. */
 sl_err change_run(call *c, struct module *m, enum module_action action, struct generation *checked, const char *by,
                   struct module_change *out);
+
+/* ---- watch.c ---- */
+void watch_start(void); /* as modules.watch says; also again when the configuration changed */
+void watch_stop(void);  /* in a fiber: waits for a look in progress */
 
 /* ---- lifecycle.c ---- */
 bool module_needs_met(const struct module *m, const struct module **missing);

@@ -147,7 +147,7 @@ void modules_close(void)
         module_free(m);
     }
     publish_close();
-    load_close();
+    private_dir_close();
 }
 
 void module_slow(const char *module, const char *name, uint64_t held_ms, bool over)
