@@ -360,6 +360,7 @@ static int run(void)
     struct loop_config loop = { .slow_ms = (uint32_t)host.cfg->slow_ms, .max_calls = calls_at_once(host.cfg) };
     loop_setup(&loop, module_slow);
     catch_signals();
+    crash_watch();
     system_setup(host.cfg);
     reload_setup(&host.cfg, host.argc, host.argv);
     if (!call_start(256, 0, NULL, NULL, boot)) return EXIT_RUNTIME;
