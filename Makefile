@@ -15,7 +15,7 @@ Q := $(if $(V),,@)
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
-  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev libseccomp-dev libarchive-dev curl jq
+  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev zlib1g-dev libseccomp-dev libarchive-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
   postgresql pgbouncer openssl g++ procps wrk zsh fish
 # npm fetches the job queues that ours are measured against; a Node.js from elsewhere brings its own.
@@ -24,7 +24,7 @@ BENCH_PACKAGES := nginx-light sqlite3 $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 
-LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1 libseccomp
+LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1 libseccomp zlib
 # llhttp: a system library where there is one, else the C sources that node-llhttp ships, in strict mode.
 LLHTTP_SYSTEM := $(shell pkg-config --exists libllhttp && echo yes)
 LLHTTP_SRC := $(if $(LLHTTP_SYSTEM),,$(wildcard /usr/share/llhttp/*.c))
@@ -190,9 +190,14 @@ format: ## rewrite the C sources by .clang-format
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
 INSTALL_SDK = $(PREFIX)/share/service-layer/sdk
+SLCTL_COMPLETION := bash-completion/completions zsh/site-functions fish/vendor_completions.d
 install: build ## install under PREFIX (DESTDIR honoured), with all that a plugin's author needs
 	install -Dm755 $(APPSERVER) $(DESTDIR)$(PREFIX)/bin/appserver
 	install -Dm755 $(SLCTL) $(DESTDIR)$(PREFIX)/bin/slctl
+	mkdir -p $(SLCTL_COMPLETION:%=$(DESTDIR)$(PREFIX)/share/%)
+	$(abspath $(SLCTL)) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/slctl
+	$(abspath $(SLCTL)) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_slctl
+	$(abspath $(SLCTL)) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/slctl.fish
 	for p in $(PLUGIN_SO); do install -Dm644 $$p $(DESTDIR)$(PREFIX)/lib/service-layer/plugins/$$(basename $$p); done
 	for h in include/service_layer/*.h; do install -Dm644 $$h $(DESTDIR)$(PREFIX)/include/service_layer/$$(basename $$h); done
 	find migrations -name '*.sql' -exec install -Dm644 {} $(DESTDIR)$(PREFIX)/share/service-layer/{} \;

@@ -389,6 +389,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&tokens_plugin);
     module_builtin(&auth_plugin);
     module_builtin(&bus_plugin);
+    module_builtin(&debug_plugin);
     module_builtin(&openapi_plugin);
     if (cfg->check_plugin.n) {
         bool good = plugin_check(cfg->check_plugin.p, sl_is(cfg->check_format, "json"), out);
