@@ -79,6 +79,7 @@ static sl_err heap(void *self, sl_call *c)
 
 static const sl_entry entries[] = {
     { SL_ROUTE, "GET /debug/pprof/profile", cpu, .scope = "admin", .query = SECONDS,
+      .out = SL_CONTENT("application/octet-stream"), .problems = "409 profile_running",
       .doc = "Sample where CPU time goes, 100 times a CPU second; `go tool pprof` reads the answer." },
     { SL_ROUTE, "GET /debug/pprof/heap", heap, .scope = "admin",
       .doc = "Which calls hold the memory that is in use; `go tool pprof` reads the answer." },
