@@ -165,10 +165,10 @@ static const char *query_text(const struct parsed *p)
     const char *name;
     json_t *v, *each;
     size_t i;
-    json_object_foreach(p->in[IN_QUERY], name, v)
-    {
+    json_object_foreach (p->in[IN_QUERY], name, v) {
         if (!json_is_array(v)) add_query(&out, name, value_text(v, name));
-        json_array_foreach(v, i, each) add_query(&out, name, value_text(each, name));
+        json_array_foreach (v, i, each)
+            add_query(&out, name, value_text(each, name));
     }
     return text_cstr(&out);
 }
@@ -235,8 +235,7 @@ static void add_headers(struct parsed *p, struct call *call)
     const char *name, *match = options.if_match;
     json_t *v;
     call->headers = keep_json(json_object());
-    json_object_foreach(p->in[IN_HEADER], name, v)
-    {
+    json_object_foreach (p->in[IN_HEADER], name, v) {
         const char *text = value_text(v, name);
         if (strpbrk(text, "\r\n")) fail(USAGE, "--%s: must be one line.", visible(name));
         json_object_set_new(call->headers, name, json_string(text));

@@ -14,17 +14,18 @@ static const char bash_script[] =
     "}\n"
     "complete -o default -F _slctl slctl\n";
 
-static const char zsh_script[] = "#compdef slctl\n"
-                                 "# zsh completion of slctl: source <(slctl completion zsh)\n"
-                                 "_slctl() {\n"
-                                 "    local line\n"
-                                 "    local -a found\n"
-                                 "    while IFS= read -r line; do\n"
-                                 "        found+=(\"${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}\")\n"
-                                 "    done < <(\"${words[1]}\" __complete -- \"${(@)words[2,CURRENT]}\" 2>/dev/null)\n"
-                                 "    if (( ${#found} )); then _describe slctl found; else _files; fi\n"
-                                 "}\n"
-                                 "compdef _slctl slctl\n";
+static const char zsh_script[] =
+    "#compdef slctl\n"
+    "# zsh completion of slctl: source <(slctl completion zsh)\n"
+    "_slctl() {\n"
+    "    local line\n"
+    "    local -a found\n"
+    "    while IFS= read -r line; do\n"
+    "        found+=(\"${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}\")\n"
+    "    done < <(\"${words[1]}\" __complete -- \"${(@)words[2,CURRENT]}\" 2>/dev/null)\n"
+    "    if (( ${#found} )); then _describe slctl found; else _files; fi\n"
+    "}\n"
+    "if [[ $funcstack[1] = _slctl ]]; then _slctl; else compdef _slctl slctl; fi\n"; /* a site function, or sourced */
 
 static const char fish_script[] = "# fish completion of slctl: slctl completion fish | source\n"
                                   "function __slctl_complete\n"
@@ -78,10 +79,11 @@ static void offer_values(struct ask *a, const char *name, const struct field *fi
             offer(a, formats[i], "");
     }
     if (strcmp(name, "context") == 0)
-        json_object_foreach(json_object_get(contexts_load(), "contexts"), context, each) offer(a, context, "");
+        json_object_foreach (json_object_get(contexts_load(), "contexts"), context, each)
+            offer(a, context, "");
     if (!field) return;
-    json_array_foreach(json_object_get(field->schema, "enum"), i,
-                       each) if (!json_is_object(each) && !json_is_array(each)) offer(a, value_text(each, ""), "");
+    json_array_foreach (json_object_get(field->schema, "enum"), i, each)
+        if (!json_is_object(each) && !json_is_array(each)) offer(a, value_text(each, ""), "");
     if (has_type(field->schema, "boolean")) offer(a, "false", ""), offer(a, "true", "");
 }
 

@@ -24,8 +24,8 @@ static void check_shape(const json_t *config, const char *path)
     json_t *contexts = json_object_get(config, "contexts");
     if (!json_is_object(config) || (contexts && !json_is_object(contexts)))
         fail(USAGE, "%s: must hold `current` and `contexts`.", path);
-    json_object_foreach(contexts, name, one) if (!json_is_object(one))
-        fail(USAGE, "%s: contexts.%s must hold fields.", path, visible(name));
+    json_object_foreach (contexts, name, one)
+        if (!json_is_object(one)) fail(USAGE, "%s: contexts.%s must hold fields.", path, visible(name));
 }
 
 json_t *contexts_read(void)
@@ -94,8 +94,7 @@ static int list(json_t *config)
 {
     json_t *items = keep_json(json_array()), *context;
     const char *name, *current = json_string_value(json_object_get(config, "current"));
-    json_object_foreach(json_object_get(config, "contexts"), name, context)
-    {
+    json_object_foreach (json_object_get(config, "contexts"), name, context) {
         json_t *row = json_pack("{s:b, s:s}", "current", current && strcmp(current, name) == 0, "name", name);
         json_object_update(row, hidden(context));
         json_array_append_new(items, row);

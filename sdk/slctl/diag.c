@@ -74,8 +74,7 @@ static void add_modules(struct bundle *b)
     size_t i;
     json_t *module, *all = add_route(b, "modules.json", "/admin/modules");
     json_t *list = json_object_get(all, "items") ? json_object_get(all, "items") : json_object_get(all, "modules");
-    json_array_foreach(list, i, module)
-    {
+    json_array_foreach (list, i, module) {
         const char *name = json_string_value(json_object_get(module, "name"));
         if (!name || i >= MAX_MODULES || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(name))
             continue;

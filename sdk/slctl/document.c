@@ -110,8 +110,7 @@ struct document *document_parse(const char *text, size_t n, char *why, size_t wh
         return NULL;
     }
     d->commands = keep(MAX_COMMANDS * sizeof *d->commands);
-    json_object_foreach(paths, path, item)
-    {
+    json_object_foreach (paths, path, item) {
         if (!good_path(path)) continue;
         for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
             json_t *operation = json_object_get(item, methods[i].key);

@@ -3,23 +3,27 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MAX_LINES = 5000, LEVELS = 6 };
+
+/* A schema that holds itself several times would grow without end. */
 static void print_schema(const struct document *d, json_t *schema, int depth)
 {
+    static int lines;
     const char *name;
     json_t *each, *need;
     size_t i;
-    json_object_foreach(json_object_get(schema, "properties"), name, each)
-    {
+    json_object_foreach (json_object_get(schema, "properties"), name, each) {
         json_t *field = resolve(d, each);
         const char *doc = json_string_value(json_object_get(each, "description"));
         bool required = false;
-        json_array_foreach(json_object_get(schema, "required"), i, need)
+        if (++lines > MAX_LINES) return;
+        json_array_foreach (json_object_get(schema, "required"), i, need)
             required = required || (json_is_string(need) && strcmp(json_string_value(need), name) == 0);
         if (!doc) doc = json_string_value(json_object_get(field, "description"));
         printf("%*s%s  <%s>%s\n", 2 * depth, "", visible(name), visible(type_words(d, field)),
                required ? " required" : "");
         if (doc) printf("%*s%s\n", 2 * depth + 4, "", visible(doc));
-        if (depth >= 6) continue;
+        if (depth >= LEVELS) continue;
         json_t *below = has_type(field, "array") ? resolve(d, json_object_get(field, "items")) : field;
         if (json_object_get(below, "properties")) print_schema(d, below, depth + 1);
     }

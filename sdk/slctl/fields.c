@@ -39,8 +39,7 @@ static void add_parameters(const struct document *d, struct fields *f, json_t *l
 {
     size_t i;
     json_t *each;
-    json_array_foreach(list, i, each)
-    {
+    json_array_foreach (list, i, each) {
         json_t *p = resolve(d, each);
         const char *name = json_string_value(json_object_get(p, "name"));
         const char *in = json_string_value(json_object_get(p, "in"));
@@ -66,8 +65,8 @@ static json_t *json_content(const struct document *d, json_t *holder)
 {
     const char *type;
     json_t *media, *content = json_object_get(holder, "content");
-    json_object_foreach(content, type, media) if (strstr(type, "json") && !strstr(type, "problem")) return resolve(
-        d, json_object_get(media, "schema"));
+    json_object_foreach (content, type, media)
+        if (is_json(type) && !strstr(type, "problem")) return resolve(d, json_object_get(media, "schema"));
     return NULL;
 }
 
@@ -81,8 +80,7 @@ static void add_body(const struct document *d, struct fields *f, json_t *body)
     f->body = json_content(d, body);
     json_t *properties = json_object_get(f->body, "properties");
     f->body_is_object = json_is_object(properties) || !f->body || has_type(f->body, "object");
-    json_object_foreach(properties, name, each)
-    {
+    json_object_foreach (properties, name, each) {
         json_t *schema = resolve(d, each);
         if (json_is_true(json_object_get(schema, "readOnly"))) continue;
         struct field *new = add(f, name, IN_BODY);
@@ -90,8 +88,7 @@ static void add_body(const struct document *d, struct fields *f, json_t *body)
         new->schema = schema;
         new->doc = doc_of(each, schema);
     }
-    json_array_foreach(json_object_get(f->body, "required"), i, need)
-    {
+    json_array_foreach (json_object_get(f->body, "required"), i, need) {
         for (size_t k = 0; k < f->n; k++)
             if (f->list[k].where == IN_BODY && json_is_string(need) &&
                 strcmp(f->list[k].name, json_string_value(need)) == 0)
@@ -125,8 +122,8 @@ json_t *answer_schema(const struct document *d, const struct command *c)
 {
     const char *status;
     json_t *answer;
-    json_object_foreach(json_object_get(c->operation, "responses"), status,
-                        answer) if (*status == '2') return json_content(d, resolve(d, answer));
+    json_object_foreach (json_object_get(c->operation, "responses"), status, answer)
+        if (*status == '2') return json_content(d, resolve(d, answer));
     return NULL;
 }
 
@@ -134,8 +131,10 @@ bool answer_is_json(const struct document *d, const struct command *c)
 {
     const char *status, *type;
     json_t *answer, *media;
-    json_object_foreach(json_object_get(c->operation, "responses"), status, answer) if (*status == '2')
-        json_object_foreach(json_object_get(resolve(d, answer), "content"), type, media) if (is_json(type)) return true;
+    json_object_foreach (json_object_get(c->operation, "responses"), status, answer)
+        if (*status == '2')
+            json_object_foreach (json_object_get(resolve(d, answer), "content"), type, media)
+                if (is_json(type)) return true;
     return false;
 }
 
@@ -144,8 +143,8 @@ bool has_type(const json_t *schema, const char *type)
     size_t i;
     json_t *each, *types = json_object_get(schema, "type");
     if (json_is_string(types)) return strcmp(json_string_value(types), type) == 0;
-    json_array_foreach(types, i,
-                       each) if (json_is_string(each) && strcmp(json_string_value(each), type) == 0) return true;
+    json_array_foreach (types, i, each)
+        if (json_is_string(each) && strcmp(json_string_value(each), type) == 0) return true;
     return false;
 }
 
@@ -167,8 +166,7 @@ json_t *items_schema(const struct document *d, json_t *schema, const char **list
         if (list_name) *list_name = "items";
         return resolve(d, json_object_get(resolve(d, items), "items"));
     }
-    json_object_foreach(properties, name, each)
-    {
+    json_object_foreach (properties, name, each) {
         json_t *array = resolve(d, each);
         if (!has_type(array, "array")) continue;
         json_t *element = resolve(d, json_object_get(array, "items"));
@@ -183,8 +181,7 @@ static void add_choices(struct text *t, json_t *choices)
 {
     size_t i;
     json_t *each;
-    json_array_foreach(choices, i, each)
-    {
+    json_array_foreach (choices, i, each) {
         if (i >= 24) {
             text_add_cstr(t, ", ...");
             return;

@@ -123,7 +123,8 @@ static struct curl_slist *headers_of(const struct call *c)
     if (options.tenant && *options.tenant) list = header_add(list, "X-Tenant-ID", options.tenant);
     if (c->if_none_match) list = header_add(list, "If-None-Match", c->if_none_match);
     if (c->body) list = header_add(list, "Content-Type", "application/json");
-    json_object_foreach(c->headers, name, value) list = header_add(list, name, json_string_value(value));
+    json_object_foreach (c->headers, name, value)
+        list = header_add(list, name, json_string_value(value));
     return list;
 }
 
@@ -267,8 +268,7 @@ int complain(const struct answer *a)
         warn("%s (%d %s)", visible(detail), a->status, visible(code));
     else
         warn("%s (%d)", visible(detail), a->status);
-    json_array_foreach(json_object_get(a->json, "errors"), i, error)
-    {
+    json_array_foreach (json_object_get(a->json, "errors"), i, error) {
         const char *at = json_string_value(json_object_get(error, "pointer"));
         const char *why = json_string_value(json_object_get(error, "detail"));
         fprintf(stderr, "  %s %s\n", at && *at ? visible(at) : "(body)", why ? visible(why) : "is wrong");

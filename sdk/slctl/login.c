@@ -92,7 +92,7 @@ static void tell(const json_t *who, const char *context)
     json_t *each;
     const char *user = json_string_value(json_object_get(who, "user")),
                *role = json_string_value(json_object_get(who, "role"));
-    json_array_foreach(json_object_get(who, "tenants"), i, each)
+    json_array_foreach (json_object_get(who, "tenants"), i, each)
         text_printf(&tenants, "%s%s", i ? ", " : "", json_is_string(each) ? json_string_value(each) : "?");
     printf("%s, role %s, tenants %s, at %s; kept in the context %s\n", visible(user ? user : "?"),
            visible(role ? role : "?"), visible(text_cstr(&tenants)), options.addr, visible(context));

@@ -56,8 +56,7 @@ static void add_json(struct text *out, const json_t *v, int depth, int nesting)
     if (nesting > 2 * MAX_DEPTH) fail(BROKEN, "The answer is nested too deep to be shown.");
     if (json_is_object(v) && json_object_size(v)) {
         text_add_cstr(out, "{");
-        json_object_foreach((json_t *)v, name, each)
-        {
+        json_object_foreach ((json_t *)v, name, each) {
             json_t *text = keep_json(json_string(name));
             if (n++) text_add_cstr(out, depth < 0 ? ", " : ",");
             new_line(out, inner);
@@ -69,8 +68,7 @@ static void add_json(struct text *out, const json_t *v, int depth, int nesting)
         text_add_cstr(out, "}");
     } else if (json_is_array(v) && json_array_size(v)) {
         text_add_cstr(out, "[");
-        json_array_foreach(v, i, each)
-        {
+        json_array_foreach (v, i, each) {
             if (i) text_add_cstr(out, depth < 0 ? ", " : ",");
             new_line(out, inner);
             add_json(out, each, inner, nesting + 1);
@@ -122,11 +120,10 @@ static void print_thing(const json_t *v, json_t *schema, const struct document *
     const char *name;
     json_t *each, *single = keep_json(json_object()), *properties = json_object_get(schema, "properties");
     size_t lists = 0;
-    json_object_foreach((json_t *)v, name, each) if (!json_is_object(json_array_get(each, 0)))
-        json_object_set(single, name, each);
+    json_object_foreach ((json_t *)v, name, each)
+        if (!json_is_object(json_array_get(each, 0))) json_object_set(single, name, each);
     table_fields(single, output_format() == FORMAT_WIDE);
-    json_object_foreach((json_t *)v, name, each)
-    {
+    json_object_foreach ((json_t *)v, name, each) {
         if (!json_is_object(json_array_get(each, 0))) continue;
         json_t *own = d ? resolve(d, json_object_get(properties, name)) : NULL;
         printf("%s%s\n", lists++ || json_object_size(single) ? "\n" : "", visible(name));

@@ -20,7 +20,11 @@ static const char *const shapes[] = {
     "()eyJ[A-Za-z0-9_-]+[.][A-Za-z0-9_-]+[.][A-Za-z0-9_-]*",
     "([A-Za-z0-9_.-]*" WORDS "[A-Za-z0-9_.-]*[\"']?[ ]*[:=][ ]*)(\"([^\"\\]|\\\\.)*\"|'[^']*'|[^ ,;&}\"']+)",
 };
-enum { SHAPES = sizeof shapes / sizeof *shapes, KNOWN = 64 };
+enum {
+    SHAPES = sizeof shapes / sizeof *shapes,
+    KNOWN = 64,
+    LONGEST = 64 << 10 /* matching takes memory by the text's length */
+};
 static regex_t compiled[SHAPES], telling;
 static const char *known[KNOWN];
 static size_t n_known;
@@ -85,6 +89,7 @@ static const char *without_shape(const char *text, const regex_t *shape)
 const char *redact_text(const char *text)
 {
     start();
+    if (strlen(text) > LONGEST) text = keep_text("%s (cut)", keep_copy(text, LONGEST));
     for (size_t i = 0; i < n_known; i++)
         text = without(text, known[i]);
     for (size_t i = 0; i < SHAPES; i++)
@@ -114,7 +119,8 @@ static json_t *redact(const json_t *v, bool all, int depth)
         return json_string(all && json_string_length(v) ? hidden : redact_text(json_string_value(v)));
     if (json_is_array(v)) {
         copy = json_array();
-        json_array_foreach(v, i, each) json_array_append_new(copy, redact(each, all, depth + 1));
+        json_array_foreach (v, i, each)
+            json_array_append_new(copy, redact(each, all, depth + 1));
         return copy;
     }
     if (!json_is_object(v)) return json_deep_copy(v);
@@ -122,8 +128,7 @@ static json_t *redact(const json_t *v, bool all, int depth)
     if (!key) key = json_string_value(json_object_get(v, "name"));
     if (!key) key = json_string_value(json_object_get(v, "path"));
     copy = json_object();
-    json_object_foreach((json_t *)v, name, each)
-    {
+    json_object_foreach ((json_t *)v, name, each) {
         bool own_name = json_is_object(each) && strcmp(name, "secrets") == 0; /* the plugin of that name */
         bool value_of = key && strcmp(name, "value") == 0 && tells(key);
         if (is_content(name) && !json_is_null(each))

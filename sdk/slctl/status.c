@@ -21,8 +21,7 @@ static void print_checks(const json_t *health)
 {
     size_t i, well = 0;
     json_t *check, *checks = json_object_get(health, "checks");
-    json_array_foreach(checks, i, check)
-    {
+    json_array_foreach (checks, i, check) {
         bool ready = json_is_true(json_object_get(check, "ready"));
         const char *name = json_string_value(json_object_get(check, "name"));
         well += ready;

@@ -37,8 +37,7 @@ static bool scalar(json_t *schema, const json_t *items, const char *name)
     json_t *item;
     if (schema && json_is_true(json_object_get(schema, "writeOnly"))) return false;
     if (schema && (has_type(schema, "object") || has_type(schema, "array"))) return false;
-    json_array_foreach(items, i, item)
-    {
+    json_array_foreach (items, i, item) {
         json_t *v = json_object_get(item, name);
         if (json_is_object(v) || json_is_array(v)) return false;
         if (json_is_string(v) && strchr(json_string_value(v), '\n')) return false;
@@ -59,11 +58,12 @@ static size_t all_names(const json_t *items, json_t *schema, bool wide, struct c
     const char *name;
     json_t *each, *item;
     size_t n = 0, i;
-    json_object_foreach(json_object_get(schema, "properties"), name, each) if (n < MAX_COLUMNS) out[n++].name = name;
-    json_array_foreach(items, i, item)
-    {
+    json_object_foreach (json_object_get(schema, "properties"), name, each)
+        if (n < MAX_COLUMNS) out[n++].name = name;
+    json_array_foreach (items, i, item) {
         if (i >= 50 || (json_object_size(json_object_get(schema, "properties")) && !wide)) break;
-        json_object_foreach(item, name, each) if (n < MAX_COLUMNS && !has_column(out, n, name)) out[n++].name = name;
+        json_object_foreach (item, name, each)
+            if (n < MAX_COLUMNS && !has_column(out, n, name)) out[n++].name = name;
     }
     return n;
 }
@@ -81,8 +81,7 @@ static size_t column_width(const json_t *items, const char *name)
 {
     size_t i, most = width(visible(name)), mark = keep_mark();
     json_t *item;
-    json_array_foreach(items, i, item)
-    {
+    json_array_foreach (items, i, item) {
         size_t own = width(cell_text(json_object_get(item, name), false));
         if (own > most) most = own;
         keep_release(mark);
@@ -166,8 +165,7 @@ void table_print(const json_t *items, struct column *columns, size_t n, bool wid
         size_t own = heads ? width(visible(columns[c].name)) : 0;
         if (own > columns[c].width) columns[c].width = own;
     }
-    json_array_foreach(items, i, item)
-    {
+    json_array_foreach (items, i, item) {
         for (c = 0; c < n; c++) {
             size_t own = width(cell_text(json_object_get(item, columns[c].name), wide));
             if (own > columns[c].width) columns[c].width = own;
@@ -177,8 +175,7 @@ void table_print(const json_t *items, struct column *columns, size_t n, bool wid
     for (c = 0; heads && c < n; c++)
         heading(columns[c].name, c + 1 < n ? columns[c].width - width(visible(columns[c].name)) + 2 : 0);
     if (heads) printf("\n");
-    json_array_foreach(items, i, item)
-    {
+    json_array_foreach (items, i, item) {
         for (c = 0; c < n; c++) {
             const char *text = cell_text(json_object_get(item, columns[c].name), wide);
             size_t own = width(text);
@@ -195,8 +192,7 @@ static void flatten(json_t *out, const json_t *object, const char *prefix, int d
 {
     const char *name;
     json_t *v;
-    json_object_foreach((json_t *)object, name, v)
-    {
+    json_object_foreach ((json_t *)object, name, v) {
         const char *path = *prefix ? keep_text("%s.%s", prefix, name) : name;
         if (json_is_object(v) && json_object_size(v) && depth < MAX_DEPTH)
             flatten(out, v, path, depth + 1);
@@ -211,9 +207,9 @@ void table_fields(const json_t *object, bool wide)
     const char *name;
     size_t left = 0;
     flatten(flat, object, "", 0);
-    json_object_foreach(flat, name, v) if (width(visible(name)) > left) left = width(visible(name));
-    json_object_foreach(flat, name, v)
-    {
+    json_object_foreach (flat, name, v)
+        if (width(visible(name)) > left) left = width(visible(name));
+    json_object_foreach (flat, name, v) {
         size_t own = width(visible(name));
         const char *text = cell_text(v, wide || !json_is_array(v));
         printf("%s%*s%s\n", visible(name), (int)(left - own + 2), "", text);

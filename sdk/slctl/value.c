@@ -87,8 +87,8 @@ static json_t *read_choice(json_t *choices, const char *text)
 {
     size_t i;
     json_t *each;
-    json_array_foreach(choices, i, each) if (!json_is_object(each) && !json_is_array(each) &&
-                                             strcmp(value_text(each, "enum"), text) == 0) return each;
+    json_array_foreach (choices, i, each)
+        if (!json_is_object(each) && !json_is_array(each) && strcmp(value_text(each, "enum"), text) == 0) return each;
     return NULL;
 }
 
@@ -156,11 +156,11 @@ static json_t *schema_below(const struct document *d, json_t *schema, const char
 {
     const char *known;
     json_t *each;
-    json_object_foreach(json_object_get(schema, "properties"), known, each) if (word_is(*name, known))
-    {
-        *name = known;
-        return resolve(d, each);
-    }
+    json_object_foreach (json_object_get(schema, "properties"), known, each)
+        if (word_is(*name, known)) {
+            *name = known;
+            return resolve(d, each);
+        }
     json_t *more = resolve(d, json_object_get(schema, "additionalProperties"));
     return json_is_object(more) ? more : NULL;
 }

@@ -39,7 +39,8 @@ static void print_rows(const json_t *rows, json_t *schema, const struct document
         fputs(text_cstr(&yaml), stdout);
         break;
     default:
-        json_array_foreach(rows, i, row) print_json(row, true);
+        json_array_foreach (rows, i, row)
+            print_json(row, true);
     }
     output_flush();
 }
@@ -51,8 +52,7 @@ static void print_changes(const json_t *answer, json_t *known, const struct docu
     json_t *item, *items = json_object_get(answer, "items"), *schema = answer_schema(d, c);
     json_t *rows = keep_json(json_array()), *now = keep_json(json_object());
     if (!json_is_array(items)) items = keep_json(json_pack("[O]", answer));
-    json_array_foreach(items, i, item)
-    {
+    json_array_foreach (items, i, item) {
         const char *key = key_of(item, i);
         json_object_set(now, key, item);
         if (json_equal(json_object_get(known, key), item)) continue;

@@ -183,8 +183,7 @@ static void emit_value(yaml_emitter_t *e, const json_t *v, int depth)
         yaml_mapping_start_event_initialize(&event, NULL, NULL, 1,
                                             json_object_size(v) ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE);
         emit(e, &event);
-        json_object_foreach((json_t *)v, name, each)
-        {
+        json_object_foreach ((json_t *)v, name, each) {
             emit_scalar(e, name, strlen(name), plain_is_text(name));
             emit_value(e, each, depth + 1);
         }
@@ -194,7 +193,8 @@ static void emit_value(yaml_emitter_t *e, const json_t *v, int depth)
         yaml_sequence_start_event_initialize(&event, NULL, NULL, 1,
                                              json_array_size(v) ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE);
         emit(e, &event);
-        json_array_foreach(v, i, each) emit_value(e, each, depth + 1);
+        json_array_foreach (v, i, each)
+            emit_value(e, each, depth + 1);
         yaml_sequence_end_event_initialize(&event);
         emit(e, &event);
     } else if (json_is_string(v)) {

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import time
 import pytest
+import yaml
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from server import ADMIN, BUILD, KEY, ROOT, TOKEN, Server  # noqa: E402
@@ -32,8 +33,9 @@ static const sl_entry entries[] = {
 };
 SL_PLUGIN("weather", "2.0.0", .doc = "Made by somebody else.", SL_ENTRIES(entries));
 '''
+HASH = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"  # of "correct horse"
 CANARIES = ["canary-api-token-1", "canary-admin-token-2", "canary-dsn-password-3", "canary-login-secret-4", "canary-bearer-5", "canary-url-6",
-            "canary-json-7", "canary-env-8", "canary-key-material-9"]
+            "canary-json-7", "canary-env-8", "canary-key-material-9", "canary-jwt-secret-of-32-characters-10"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,8 @@ def server(tmp_path_factory):
     shutil.copy(os.path.join(BUILD, "test-plugins", "hello.so"), directory)
     enabled = "".join(f"  {n}:\n    enabled: true\n" for n in ("accounts", "secrets", "oracle", "random", "hello", "weather"))
     s = Server(config=f"modules:\n  dirs: [\"{BUILD}/plugins\", \"{directory}\"]\nplugins:\n{enabled}",
-               env={"API_TOKENS": f"{TOKEN},{CANARIES[0]}", "ADMIN_TOKENS": f"{ADMIN},{CANARIES[1]}"})
+               env={"AUTH_USERS": f"alice:{HASH}:user:default",
+                    "AUTH_JWT_SECRET": CANARIES[9], "API_TOKENS": f"{TOKEN},{CANARIES[0]}", "ADMIN_TOKENS": f"{ADMIN},{CANARIES[1]}"})
     yield s
     s.stop()
 
@@ -172,6 +175,25 @@ def test_events_of_a_real_server(server, admin):
     finally:
         tail.kill()
         tail.communicate()
+
+
+def test_signing_in_to_a_real_server(server):
+    slctl = Slctl("", None)
+    slctl.env.pop("SERVICE_LAYER_ADDR")
+    path = slctl.home + "/.config/slctl/config.yaml"
+    slctl("login", "--username", "alice", "--password", "wrong", "--addr", server.url, code=8)
+    assert "alice, role user" in slctl("login", "--username", "alice", "--password", "@-", "--addr", server.url, input="correct horse\n").stdout
+    assert out(slctl("auth", "whoami"))["user"] == "alice"
+    kept = yaml.safe_load(open(path))
+    first = kept["contexts"]["default"]["token"]
+    kept["contexts"]["default"]["token"] = "ended"
+    with open(path, "w") as f:
+        yaml.safe_dump(kept, f)
+    assert out(slctl("auth", "whoami"))["user"] == "alice"
+    assert yaml.safe_load(open(path))["contexts"]["default"]["token"] not in (first, "ended")
+    slctl("modules", code=8)
+    slctl("logout")
+    slctl("auth", "whoami", code=8)
 
 
 # ---- completion, in the shells themselves ----

@@ -1,6 +1,7 @@
 """fake_api.py - a scripted HTTP server: serves an OpenAPI document and answers as a test tells it, keeping the requests."""
 import http.server
 import json
+import ssl
 import threading
 
 
@@ -8,7 +9,7 @@ class FakeApi:
     """answers[(method, path without query)] is a list of (status, headers, body) used up from the front; the last one stays.
     A body that is no text or bytes is sent as JSON; status 0 breaks the connection off without an answer."""
 
-    def __init__(self, document=None):
+    def __init__(self, document=None, tls=None):
         self.document, self.answers, self.requests = document, {}, []
         fake = self
 
@@ -40,7 +41,11 @@ class FakeApi:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def pick(self, method, path):
