@@ -100,11 +100,13 @@ static sl_err boot(call *c, struct cell *k, char *why, size_t why_size)
     return SL_EINVAL;
 }
 
-/* The operator's limit was held against what the probe said: a child that says something else now gets no more. */
-static bool within_limits(const struct generation *g, char *why, size_t why_size)
+/* The operator's limit was held against what the probe said: a child that says something else now is refused. */
+static bool same_as_probed(const struct generation *g, char *why, size_t why_size)
 {
-    const struct plugin_config *p = g->module->configured;
-    return !p || !p->grants || grants_within(sl_cstr(g->spec.grants), sl_cstr(p->grants), why, why_size);
+    sl_str then = json_str(json_object_get(g->seen, "grants")), now = sl_cstr(g->spec.grants);
+    if (then.n == now.n && (then.n == 0 || memcmp(then.p, now.p, now.n) == 0)) return true;
+    snprintf(why, why_size, "asks for other grants than when it was probed");
+    return false;
 }
 
 static bool take_description(struct cell *k, char *why, size_t why_size)
@@ -118,7 +120,7 @@ static bool take_description(struct cell *k, char *why, size_t why_size)
         snprintf(why, why_size, "names itself `%s`, but its file is called %s.so", g->spec.name, g->module->name);
         good = false;
     }
-    if (good) good = within_limits(g, why, why_size);
+    if (good) good = same_as_probed(g, why, why_size);
     g->plugin = NULL; /* the functions are elsewhere */
     arena_free(a);
     buf_free(&k->ready_bytes);
