@@ -266,16 +266,6 @@ def test_crash_in_create_is_a_failed_module(start):
     assert s.get("/stubborn").status_code == 503 and s.get("/bad/ok").status_code == 200
 
 
-@pytest.mark.timeout(60)
-def test_plugin_that_refuses_to_stop_is_ended(start):
-    s = start(config=CONFIG + "  stubborn: {isolation: process}\n")
-    assert s.get("/stubborn").status_code == 200
-    pid = module(s, "stubborn")["pid"]
-    s.stop(40)
-    assert gone(pid)
-    s.said("did not", "plugin=stubborn")
-
-
 def test_children_end_with_their_host(start):
     s = start(config=CONFIG)
     pid = module(s)["pid"]
