@@ -89,6 +89,7 @@ $(OUT)/host/%.o: host/%.c
 	@mkdir -p $(@D)
 	@echo "  CC $<"
 	$(Q)$(CC) $(CFLAGS_HOST) -c -o $@ $<
+$(OUT)/host/api/reference.o: host/api/reference.html
 $(OUT)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -fPIE $(SANFLAGS) $(LLHTTP_CFLAGS) -c -o $@ $<
