@@ -57,6 +57,7 @@ struct config {
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
+    bool watch;
     struct str_list findings, trusted_keys; /* "threads=refuse"; Ed25519 public keys as hex or base64 */
     sl_str signature_policy;
     sl_str check_plugin, check_format; /* a file that the command line asks about; "text" or "json" */
