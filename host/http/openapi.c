@@ -200,6 +200,7 @@ static void add_operation(buf *b, const struct operation *op, arena *a)
     json_field_str(b, "x-sl-module", sl_cstr(op->module->name));
     if (s->flags & SL_SENSITIVE) json_field_bool(b, "x-sl-sensitive", true);
     if (s->flags & SL_STREAM) json_field_bool(b, "x-sl-stream", true);
+    if (s->deadline_ms) json_field_int(b, "x-sl-deadline-ms", s->deadline_ms);
     json_add_name(b, "security");
     if (!scope_is_open(sl_cstr(s->scope))) {
         buf_add_cstr(b, "[{\"bearer\":[");

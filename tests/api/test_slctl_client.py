@@ -19,7 +19,6 @@ import yaml
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from fake_api import FakeApi  # noqa: E402
-from server import free_port  # noqa: E402
 from slctl import SLCTL, Slctl, golden  # noqa: E402
 
 PROBLEM = {"Content-Type": "application/problem+json"}
@@ -164,12 +163,26 @@ def test_the_problem_is_told_in_its_words(api, slctl, status, code):
 
 
 def test_a_server_that_is_not_there_or_is_silent(api, slctl):
-    assert "127.0.0.1" in slctl("--addr", f"127.0.0.1:{free_port()}", "status", code=6).stderr
+    assert "127.0.0.1" in slctl("--addr", "127.0.0.1:9", "status", code=6).stderr
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         p = slctl("--addr", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", "300ms", "status", code=7)
     assert "within 300 ms" in p.stderr
+
+
+def test_a_route_that_may_take_long_is_waited_for(api, slctl):
+    api.answers["GET", "/report"] = [(503, {**PROBLEM, "Retry-After": "1"}, "{}"), (200, {}, {"late": True})]
+    slow = {**operation("report.get"), "x-sl-deadline-ms": 90000}
+    api.document = make_document(**{"/report": {"get": slow}})
+    assert "report.get" in slctl("explain", "report").stdout
+    assert "again in 1000 ms" in slctl("report", "-v", env={"SERVICE_LAYER_TIMEOUT": None}).stderr
+    api.answers["GET", "/report"] = [(503, {**PROBLEM, "Retry-After": "20"}, '{"detail": "later"}')]
+    assert "again in" not in slctl("report", "-v", "--timeout", "2s", code=5).stderr
+    running = slctl.start("report", "-v")
+    assert any("again in 20000 ms" in line for line in iter(running.stderr.readline, ""))
+    running.kill()
+    running.communicate()
 
 
 def test_a_post_is_repeated_with_one_key(api, slctl):
@@ -313,7 +326,7 @@ def test_a_session_is_kept_and_goes_on_when_its_token_ends(api):
     api.answers["GET", "/auth/whoami"] = [(200, {}, {"user": "robot", "role": "service", "tenants": ["*"]})]
     assert "robot, role service, tenants *" in slctl("login", "--token", "@-", input="tok-9\n").stdout
     assert yaml.safe_load(open(path))["contexts"]["work"]["token"] == "tok-9"
-    assert "no terminal" in slctl("login", "--username", "x", code=2).stderr or os.isatty(0)
+    assert "no terminal" in slctl("login", "--username", "x", code=2).stderr
 
 
 def test_of_many_at_a_time_one_asks_for_new_tokens(api):
@@ -497,6 +510,9 @@ def test_a_terminal_gets_a_table_that_fits_and_is_redrawn(api, slctl):
     api.answers["GET", "/report"] = [(200, {"Content-Type": "text/plain"}, "one\x1b[2Jtwo\n")]
     t = Terminal(slctl, "report")
     assert "one\\u001b[2Jtwo" in t.said("two") and t.end() == 0
+    api.answers["GET", "/report"] = [(200, {"Content-Type": "application/octet-stream"}, b"\x00\x01")]
+    t = Terminal(slctl, "report")
+    assert "2 bytes of application/octet-stream" in t.said("program.") and t.end() == 2
 
 
 def test_a_password_is_asked_for_and_not_shown(api):
