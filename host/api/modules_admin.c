@@ -21,6 +21,7 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("mapped_bytes", "\"type\":\"integer\"", "Memory of its library."),                           \
               SL_REQUIRED("file_bytes", "\"type\":\"integer\"", "Size of its file."),                                  \
               SL_REQUIRED("sha256", SL_TEXT_OR_NULL, "Of its file."),                                                  \
+              SL_REQUIRED("build_id", SL_TEXT_OR_NULL, "Of its file, as the linker wrote it."),                        \
               SL_REQUIRED("findings", "\"type\":\"array\",\"items\":" FINDING, "What a look at its file found."))
 #define FINDING                                                                                                        \
     SL_OBJECT(SL_REQUIRED("class", "\"type\":\"string\"", "Its class, as in `modules.findings`."),                     \
@@ -104,6 +105,7 @@ static void add_generation(sl_json *j, const struct generation *g)
     add_time(j, "loaded_at", g->loaded_at);
     sl_json_int(j, "mapped_bytes", (int64_t)g->mapped);
     sl_json_int(j, "file_bytes", (int64_t)g->file_size);
+    sl_json_text(j, "build_id", g->build[0] ? sl_cstr(g->build) : sl_lit(NULL, 0));
     sl_json_text(j, "sha256", g->sha256[0] ? sl_cstr(g->sha256) : sl_lit(NULL, 0));
     sl_json_open(j, "findings", '[');
     for (size_t i = 0; i < g->n_findings; i++)

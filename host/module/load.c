@@ -90,6 +90,7 @@ static void fingerprint(struct generation *g, const unsigned char *bytes, size_t
 {
     unsigned char hash[crypto_hash_sha256_BYTES];
     crypto_hash_sha256(hash, bytes, size);
+    build_id(bytes, size, g->build);
     sodium_bin2hex(g->sha256, sizeof g->sha256, hash, sizeof hash);
     g->file_size = size;
 }
@@ -168,7 +169,7 @@ bool generation_open(struct generation *g, char *why, size_t why_size)
         return false;
     }
     if (!generation_linked(g, p, why, why_size)) return false;
-    g->mapped = generation_size(g);
+    generation_measure(g);
     if (strcmp(g->spec.name, g->module->name) == 0) return true;
     snprintf(why, why_size, "names itself `%s`, but its file is called %s.so", g->spec.name, g->module->name);
     return false;
@@ -183,6 +184,7 @@ struct search {
     const char *path;
     bool found;
     uint64_t bytes; /* of its segments in memory */
+    uintptr_t base, end;
 };
 
 static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
@@ -191,18 +193,24 @@ static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
     (void)size;
     if (!info->dlpi_name || strcmp(info->dlpi_name, s->path) != 0) return 0;
     s->found = true;
+    s->base = info->dlpi_addr;
     for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_LOAD) s->bytes += info->dlpi_phdr[i].p_memsz;
+        if (info->dlpi_phdr[i].p_type == PT_LOAD) {
+            s->bytes += info->dlpi_phdr[i].p_memsz;
+            s->end = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz; /* they ascend */
+        }
     return 1;
 }
 
 bool generation_can_unload(const struct generation *g) { return g->cell || (g->handle && !SANITIZED && !g->keep); }
 
-uint64_t generation_size(const struct generation *g)
+void generation_measure(struct generation *g)
 {
     struct search s = { .path = g->path };
     if (g->handle) dl_iterate_phdr(on_library, &s);
-    return s.bytes;
+    g->mapped = s.bytes;
+    g->base = s.base;
+    g->end = s.end;
 }
 
 bool generation_mapped(const struct generation *g)
@@ -229,6 +237,7 @@ void generation_unload(struct generation *g)
                      LOG_I("generation", g->number));
     }
     g->handle = NULL;
+    g->base = g->end = 0;
     g->plugin = NULL;
     for (size_t i = 0; i < g->n_entries; i++)
         g->entries[i].spec.run = NULL;

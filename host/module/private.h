@@ -20,6 +20,7 @@ bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size);
 /* The same for a plugin that says `seen` about itself, against what its configuration allows (nothing said = all). */
 bool grants_allowed(const struct config *cfg, const char *plugin, const json_t *seen, char *why, size_t why_size);
 bool generation_granted(const struct generation *g, const char *verb, sl_str what);
+bool generation_may_reach(const struct generation *g, sl_str host); /* by its net: grants; host: "name:port" */
 
 /* ---- elf.c: reads the file before anything of it runs ---- */
 struct elf_finding {
@@ -28,6 +29,9 @@ struct elf_finding {
 };
 enum { ELF_FINDINGS = 16 }; /* at most one a class */
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
+
+/* ---- crash.c ---- */
+void build_id(const void *file, size_t size, char out[41]); /* of an ELF file that elf_check let pass; "" = none */
 
 /* ---- findings.c: what to do about what the file shows ---- */
 /* Fill g->findings from the file and its signature by the policies of module_cfg; g->keep when one of them pins it.
@@ -65,7 +69,7 @@ bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size
 void generation_unload(struct generation *g);
 /* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
 bool generation_mapped(const struct generation *g);
-uint64_t generation_size(const struct generation *g);   /* bytes of its library in memory */
+void generation_measure(struct generation *g);          /* where its library lies, and its bytes */
 bool generation_can_unload(const struct generation *g); /* false: linked in, to be kept, or a build with sanitizers */
 void generation_free(struct generation *g);             /* calls must be 0; unloads, frees all */
 
@@ -140,6 +144,7 @@ extern void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair
                              size_t n); /* NULL = the log */
 /* As sl.metrics, for a call that need not be the one that runs now. */
 void metrics_change(call *c, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set);
+bool call_may_reach(const call *c, sl_str host); /* as fetch_may_reach of net/fetch.h */
 extern const sl_core table_core;
 extern const sl_store table_store;
 extern const sl_bus table_bus;

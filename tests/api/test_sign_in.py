@@ -4,6 +4,7 @@ import concurrent.futures
 import hashlib
 import hmac
 import json
+import os
 import subprocess
 import time
 import pytest
@@ -286,3 +287,37 @@ def test_without_configuration_nobody_signs_in(start):
         answer = server.post("/auth/" + path, json=body, token=None)
         assert answer.status_code == 404 and answer.json()["code"] == "sign_in_disabled"
     assert server.get("/auth/whoami", token=ADMIN).status_code == 200
+
+
+def places_in_memory(server, needle):
+    """How often the process holds the bytes, in memory that can be read."""
+    found = 0
+    with open(f"/proc/{server.process.pid}/maps") as maps, open(f"/proc/{server.process.pid}/mem", "rb") as memory:
+        for line in maps:
+            where, rights = line.split()[:2]
+            if not rights.startswith("rw"):
+                continue
+            begin, end = (int(x, 16) for x in where.split("-"))
+            try:
+                memory.seek(begin)
+                found += memory.read(end - begin).count(needle)
+            except OSError:
+                pass
+    return found
+
+
+@pytest.mark.skipif("AddressSanitizer" in os.environ.get("ASAN_OPTIONS", "") or "-address" in APPSERVER,
+                    reason="the sanitizer keeps freed memory as it was")
+def test_a_password_does_not_stay_in_memory(start):
+    server = start(env=SERVER_ENV)
+    secret = "unforgettable-" + base64.b32encode(os.urandom(20)).decode()
+    open_route = "seen-in-memory-" + base64.b32encode(os.urandom(20)).decode()
+    with server.session:
+        server.post("/accounts", json={"owner": open_route})
+        login(server, "alice", secret, 401)
+        login(server, "alice")
+    assert places_in_memory(server, open_route.encode()) > 0  # the search finds what is there
+    end = time.monotonic() + 20
+    while places_in_memory(server, secret.encode()):
+        assert time.monotonic() < end, f"{places_in_memory(server, secret.encode())} copies"
+        time.sleep(0.2)
