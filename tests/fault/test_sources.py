@@ -4,9 +4,8 @@ import json
 import socket
 import threading
 import time
-import pytest
+from faults import Faults
 from http_source import HttpSource
-from server import Server
 
 
 class Hostile:
@@ -159,3 +158,24 @@ def test_hostile_sources_end_in_time_and_harm_nobody(start, tmp_path):
     for h in servers.values():
         h.socket.close()
     good.close()
+
+
+def test_name_that_changes_its_address_between_look_ups_never_leads_to_a_private_one(start, tmp_path):
+    """Names in changing.test are an allowed address and a private one in turn: what is connected to is what was checked."""
+    faults = Faults(tmp_path)
+    server = start(config="outbound: {allow: [127.0.0.1]}\n",
+                   env={"LOG_LEVEL": "error", "OUTBOUND_ALLOW_PRIVATE": None, "ORACLE_MAX_ATTEMPTS": "1", **faults.env})
+    allowed = Hostile(lambda h, s: h.send(s, b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 7\r\n\r\n{"a":1}'))
+    port = allowed.socket.getsockname()[1]
+    private, reached = socket.create_server(("127.0.0.2", port)), []
+    threading.Thread(target=lambda: reached.append(private.accept()), daemon=True).start()
+    account, ends = server.account(), []
+    for i in range(12):  # a name of its own each: an address that was looked up is remembered for a while
+        source = server.post(f"/accounts/{account}/oracle/sources", json={"name": f"c{i}", "url": f"http://n{i}.changing.test:{port}/x"}).json()["id"]
+        r = server.post(f"/accounts/{account}/oracle/requests", json={"source_id": source}).json()["id"]
+        body = server.until(f"/accounts/{account}/oracle/requests/{r}", lambda b: b["status"] not in ("pending", "running"), 30)
+        ends.append(body["status"])
+        assert body["status"] == "succeeded" or "leads to 127.0.0.2" in body["error"], body
+    assert "succeeded" in ends and faults.lookups() >= 12 and set(ends) != {"succeeded"}, (ends, faults.lookups())
+    assert not reached, "the private address was connected to"
+    private.close()

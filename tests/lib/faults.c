@@ -1,10 +1,12 @@
-/* faults.c - preloaded into a server under test: failing fsync and a clock that jumps, as a shared control block says. */
+/* faults.c - preloaded into a server under test: failing fsync, a clock that jumps, a name whose address changes. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -15,6 +17,7 @@ struct control { /* a file that the test writes */
     volatile int64_t clock_offset_ns;
     volatile int64_t fsync_errno; /* 0 = it works */
     volatile int64_t fsyncs_failed;
+    volatile int64_t lookups; /* of changing.test */
 };
 static struct control none, *control = &none;
 
@@ -64,4 +67,14 @@ time_t time(time_t *out)
     clock_gettime(CLOCK_REALTIME, &now);
     if (out) *out = now.tv_sec;
     return now.tv_sec;
+}
+
+/* NAME.changing.test is 127.0.0.1 and 127.0.0.2 in turn, at each look-up of any of them. */
+int getaddrinfo(const char *restrict node, const char *restrict service, const struct addrinfo *restrict hints, struct addrinfo **restrict out)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (node && strstr(node, ".changing.test"))
+        node = __atomic_fetch_add(&control->lookups, 1, __ATOMIC_SEQ_CST) % 2 ? "127.0.0.2" : "127.0.0.1";
+    return real(node, service, hints, out);
 }

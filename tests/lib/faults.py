@@ -1,4 +1,4 @@
-"""faults.py - a server with failing fsync or a jumping clock: builds tests/lib/faults.c, preloads it and moves its controls."""
+"""faults.py - a server with failing fsync, a jumping clock or a changing name: builds tests/lib/faults.c, preloads it and moves its controls."""
 import mmap
 import os
 import struct
@@ -12,9 +12,9 @@ class Faults:
         library, path = f"{directory}/faults.so", f"{directory}/faults.control"
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, f"{HERE}/faults.c", "-ldl"], check=True, timeout=60)
         with open(path, "wb") as f:
-            f.write(bytes(24))
+            f.write(bytes(32))
         self.file = open(path, "r+b")
-        self.map = mmap.mmap(self.file.fileno(), 24)
+        self.map = mmap.mmap(self.file.fileno(), 32)
         self.env = {"LD_PRELOAD": library, "FAULTS_CONTROL": path}
 
     def clock(self, seconds):
@@ -27,3 +27,7 @@ class Faults:
 
     def fsyncs_failed(self):
         return struct.unpack("q", self.map[16:24])[0]
+
+    def lookups(self):
+        """How often names in changing.test were looked up."""
+        return struct.unpack("q", self.map[24:32])[0]
