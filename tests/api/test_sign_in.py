@@ -150,6 +150,40 @@ def test_an_admin_revokes_a_session(server):
     assert server.post("/auth/refresh", json={"refresh_token": session["refresh_token"]}, token=None).status_code == 401
 
 
+def test_an_admin_sees_and_ends_sessions(server):
+    session = login(server, "root")
+    listed = server.admin("GET", "/admin/sessions?subject=root").json()["items"]
+    assert listed[0]["id"] == session["session"] and {s["subject"] for s in listed} == {"root"}
+    assert "alice" not in json.dumps(listed) and listed[0]["revoked_at"] is None and listed[0]["kind"] == "user"
+    assert server.admin("DELETE", f"/admin/sessions/{session['session']}").status_code == 204
+    assert server.get("/accounts", token=session["token"]).status_code == 401
+    assert server.admin("GET", "/admin/sessions?limit=500").json()["items"][0]["revoked_at"]
+    assert server.admin("DELETE", "/admin/sessions/x").json()["code"] == "session_not_found"
+    assert 'auth_sign_ins_total{way="password",outcome="succeeded"}' in server.get("/metrics").text
+
+
+def test_users_change_while_the_server_runs(start):
+    config = "auth:\n  jwt_secret: %s\n  users: [\"%s\"]\n"
+    server = start(config=config % (SECRET, f"alice:{HASH}:user:acme"))
+    token = login(server)["token"]
+    assert server.get("/accounts", token=token).status_code == 200
+
+    def reload(text):
+        with open(os.path.join(server.dir, "config.yaml"), "w") as f:
+            f.write(text)
+        return server.admin("POST", "/admin/config/reload", json={})
+
+    assert reload(config % (SECRET, f"alice:{HASH}:reader:globex")).status_code == 200
+    who = server.get("/auth/whoami", token=token).json()
+    assert who["role"] == "reader" and who["tenants"] == ["globex"]  # the same token, with what the configuration says now
+    assert reload(config % (SECRET, f"bob:{HASH}:user")).status_code == 200
+    assert server.get("/accounts", token=token).status_code == 401
+    login(server, "alice", status=401)
+    login(server, "bob")
+    assert reload(config % (SECRET, "bob:plain:user")).status_code == 422
+    login(server, "bob")
+
+
 def test_forged_tokens(server):
     good = claims_of(login(server)["token"])
     assert server.get("/accounts", token=jwt(good)).status_code == 200  # so that what follows differs in one thing only

@@ -510,6 +510,9 @@ def test_a_terminal_gets_a_table_that_fits_and_is_redrawn(api, slctl):
     api.answers["GET", "/report"] = [(200, {"Content-Type": "text/plain"}, "one\x1b[2Jtwo\n")]
     t = Terminal(slctl, "report")
     assert "one\\u001b[2Jtwo" in t.said("two") and t.end() == 0
+    api.answers["GET", "/report"] = [(200, {"Content-Type": "application/octet-stream"}, b"\x00\x01")]
+    t = Terminal(slctl, "report")
+    assert "2 bytes of application/octet-stream" in t.said("program.") and t.end() == 2
 
 
 def test_a_password_is_asked_for_and_not_shown(api):
