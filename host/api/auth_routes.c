@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "api/wallet.h"
 #include "base/log.h"
+#include "http/audit.h"
 #include "http/http.h"
 #include "observe/metrics.h"
 #include <service_layer/json.h>
@@ -108,10 +109,14 @@ static sl_err login(void *self, sl_call *pub)
     if (!good || e == SL_EDENIED) {
         auth_count("password", "refused");
         log_warn("sign-in refused", LOG_S("user", user), LOG_S("remote", remote));
+        /* What is no user's name may be a password that was typed into the wrong field. */
+        audit_outcome(c, user_known(user) ? sl_format(pub, "sign-in of %.*s refused", STR_ARG(user))
+                                          : SL("sign-in of an unknown user refused"));
         return sl_problem(pub, 401, "invalid_credentials", "User or password is wrong.");
     }
     if (e) return e;
     throttle_clear(user, remote);
+    audit_outcome(c, sl_format(pub, "%.*s signed in, session %.*s", STR_ARG(user), STR_ARG(s.id)));
     auth_count("password", "succeeded");
     log_info("signed in", LOG_S("user", user), LOG_S("session", s.id), LOG_S("remote", remote));
     return auth_reply(pub, &s);
@@ -132,6 +137,7 @@ static sl_err refresh(void *self, sl_call *pub)
     if (stolen) {
         e = sl_commit(pub); /* the problem below rolls back what is not committed */
         if (e) return e;
+        audit_outcome(c, sl_format(pub, "a refresh token came twice: session %.*s is revoked", STR_ARG(s.id)));
         log_warn("a refresh token came twice: its session is revoked", LOG_S("session", s.id),
                  LOG_S("remote", sl_fact(pub, "remote")));
     }

@@ -3,6 +3,7 @@
 #include "api/wallet.h"
 #include "base/id.h"
 #include "base/log.h"
+#include "http/audit.h"
 #include <service_layer/json.h>
 
 enum { CHALLENGE_S = 300 };
@@ -77,6 +78,7 @@ sl_err wallet_login(void *self, sl_call *pub)
     if (!e) e = session_open(c, IDENTITY_WALLET, wallet, &s);
     if (e) return e;
     throttle_clear(wallet, remote);
+    audit_outcome(c, sl_format(pub, "%.*s signed in, session %.*s", STR_ARG(wallet), STR_ARG(s.id)));
     auth_count("wallet", "succeeded");
     log_info("signed in", LOG_S("wallet", wallet), LOG_S("session", s.id), LOG_S("remote", remote));
     return auth_reply(pub, &s);
