@@ -64,6 +64,24 @@ def test_a_user_signs_in_and_is_who_they_are(server):
         assert secret not in server.log
 
 
+def test_sign_ins_are_audited_without_what_was_typed(start):
+    server = start(env=SERVER_ENV)
+    session = login(server)
+    login(server, "alice", "typed-wrong", 401)
+    login(server, "typed-into-the-wrong-field", "x", 401)
+    def outcomes():
+        return [r["outcome"] for r in server.admin("GET", "/admin/audit?contains=/auth/login").json()["items"]]
+    end = time.monotonic() + 20
+    while len(outcomes()) < 3:
+        assert time.monotonic() < end, outcomes()
+        time.sleep(0.03)
+    assert sorted(outcomes()) == [f"alice signed in, session {session['session']}", "sign-in of alice refused",
+                                  "sign-in of an unknown user refused"]
+    text = server.admin("GET", "/admin/audit").text
+    for secret in ("typed-wrong", "typed-into-the-wrong-field", PASSWORD, session["token"], session["refresh_token"]):
+        assert secret not in text
+
+
 def test_whoami_of_configured_tokens_and_of_nobody(server):
     who = server.admin("GET", "/auth/whoami").json()
     assert who["role"] == "admin" and who["kind"] == "configured" and who["tenants"] == ["*"]
@@ -73,7 +91,9 @@ def test_whoami_of_configured_tokens_and_of_nobody(server):
 
 def test_wrong_passwords_and_unknown_users_look_alike(start):
     server = start(env=SERVER_ENV)
-    wrong = login(server, "alice", "wrong", 401)
+    refused = server.post("/auth/login", json={"username": "alice", "password": "wrong"}, token=None)
+    assert refused.status_code == 401 and refused.headers["WWW-Authenticate"] == "Bearer"
+    wrong = refused.json()
     nobody = login(server, "nobody", "wrong", 401)
     for body in (wrong, nobody):
         body.pop("trace_id")
