@@ -3,7 +3,9 @@
 #include "api/api.h"
 #include "api/wallet.h"
 #include "base/log.h"
+#include "http/audit.h"
 #include "http/http.h"
+#include "observe/metrics.h"
 #include <service_layer/json.h>
 
 #define CREDENTIALS                                                                                                    \
@@ -79,6 +81,28 @@ sl_err auth_unavailable(sl_call *c)
     return sl_problem(c, 404, "sign_in_disabled", "Nobody can sign in here: that is not configured.");
 }
 
+/* RFC 9110 15.5.2: a 401 says which way there is. */
+sl_err auth_refuse(sl_call *c, const char *code, const char *detail)
+{
+    sl_header(c, SL("WWW-Authenticate"), SL("Bearer"));
+    return sl_problem(c, 401, code, detail);
+}
+
+void auth_note(sl_call *c, const char *way, const struct session *s)
+{
+    auth_count(way, "succeeded");
+    audit_outcome((call *)c, sl_format(c, "%.*s signed in, session %.*s", STR_ARG(s->subject), STR_ARG(s->id)));
+    log_info("signed in", LOG_S("user", s->subject), LOG_S("session", s->id), LOG_S("remote", sl_fact(c, "remote")));
+}
+
+void auth_count(const char *way, const char *outcome)
+{
+    static metric *total;
+    if (!total) total = metric_get(SL_COUNTER, "auth_sign_ins_total", "way,outcome", "Attempts to sign in.");
+    const sl_str labels[] = { sl_cstr(way), sl_cstr(outcome) };
+    metric_add(total, 1, labels, 2);
+}
+
 /* ---- routes ---- */
 static sl_err login(void *self, sl_call *pub)
 {
@@ -89,17 +113,24 @@ static sl_err login(void *self, sl_call *pub)
     (void)self;
     if (!sessions_possible()) return auth_unavailable(pub);
     uint32_t wait = throttle_take(user, remote);
-    if (wait) return auth_slow_down(pub, wait);
+    if (wait) {
+        auth_count("password", "delayed");
+        return auth_slow_down(pub, wait);
+    }
     sl_err e = password_check(c, user, sl_body(pub, "password"), &good);
     if (e) return e;
     if (good) e = session_open(c, IDENTITY_USER, user, &s);
     if (!good || e == SL_EDENIED) {
-        log_warn("sign-in refused", LOG_S("user", user), LOG_S("remote", remote));
-        return sl_problem(pub, 401, "invalid_credentials", "User or password is wrong.");
+        auth_count("password", "refused");
+        /* What is no user's name may be a password that was typed into the wrong field. */
+        log_warn("sign-in refused", LOG_S("user", user_known(user) ? user : SL("unknown")), LOG_S("remote", remote));
+        audit_outcome(c, user_known(user) ? sl_format(pub, "sign-in of %.*s refused", STR_ARG(user))
+                                          : SL("sign-in of an unknown user refused"));
+        return auth_refuse(pub, "invalid_credentials", "User or password is wrong.");
     }
     if (e) return e;
     throttle_clear(user, remote);
-    log_info("signed in", LOG_S("user", user), LOG_S("session", s.id), LOG_S("remote", remote));
+    auth_note(pub, "password", &s);
     return auth_reply(pub, &s);
 }
 
@@ -111,15 +142,18 @@ static sl_err refresh(void *self, sl_call *pub)
     (void)self;
     if (!sessions_possible()) return auth_unavailable(pub);
     sl_err e = session_refresh(c, sl_body(pub, "refresh_token"), &s, &stolen);
+    if (!e) auth_count("refresh", "succeeded");
     if (!e) return auth_reply(pub, &s);
     if (e != SL_EDENIED) return e;
+    auth_count("refresh", stolen ? "stolen" : "refused");
     if (stolen) {
         e = sl_commit(pub); /* the problem below rolls back what is not committed */
         if (e) return e;
+        audit_outcome(c, sl_format(pub, "a refresh token came twice: session %.*s is revoked", STR_ARG(s.id)));
         log_warn("a refresh token came twice: its session is revoked", LOG_S("session", s.id),
                  LOG_S("remote", sl_fact(pub, "remote")));
     }
-    return sl_problem(pub, 401, "invalid_refresh_token", "The refresh token is not good; sign in again.");
+    return auth_refuse(pub, "invalid_refresh_token", "The refresh token is not good; sign in again.");
 }
 
 static sl_err logout(void *self, sl_call *pub)
