@@ -9,20 +9,22 @@ PYTEST ?= /usr/bin/python3 -m pytest
 , := ,
 VARIANT := $(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
 OUT := build$(VARIANT)
+VENV := build/venv
 Q := $(if $(V),,@)
 # Uses all cores when make itself was not told how many.
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
-  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev libseccomp-dev libarchive-dev curl jq
+  libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev zlib1g-dev libseccomp-dev libarchive-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
   postgresql pgbouncer openssl g++ procps wrk zsh fish
 # npm fetches the job queues that ours are measured against; a Node.js from elsewhere brings its own.
+OPENAPI_PACKAGES := python3-venv
 BENCH_PACKAGES := nginx-light sqlite3 $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 
-LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1 libseccomp
+LIBS := libuv libcurl libpq sqlite3 openssl libsodium jansson yaml-0.1 libseccomp zlib
 # llhttp: a system library where there is one, else the C sources that node-llhttp ships, in strict mode.
 LLHTTP_SYSTEM := $(shell pkg-config --exists libllhttp && echo yes)
 LLHTTP_SRC := $(if $(LLHTTP_SYSTEM),,$(wildcard /usr/share/llhttp/*.c))
@@ -87,6 +89,7 @@ $(OUT)/host/%.o: host/%.c
 	@mkdir -p $(@D)
 	@echo "  CC $<"
 	$(Q)$(CC) $(CFLAGS_HOST) -c -o $@ $<
+$(OUT)/host/api/reference.o: host/api/reference.html
 $(OUT)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -fPIE $(SANFLAGS) $(LLHTTP_CFLAGS) -c -o $@ $<
@@ -135,6 +138,16 @@ test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged
 	+@$(SUBMAKE) compile test-plugins
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
+# Tools from PyPI, each by version and hash, in a directory of their own.
+$(VENV)/ready: tests/openapi/requirements.txt
+	$(Q)rm -rf $(VENV) && /usr/bin/python3 -m venv $(VENV)
+	$(Q)$(VENV)/bin/pip install -q --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	$(Q)touch $@
+test-openapi: test-deps ## the OpenAPI document against its schema, and schemathesis against every route
+	@$(call install_missing,$(OPENAPI_PACKAGES))
+	+@$(SUBMAKE) compile $(VENV)/ready
+	$(Q)APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/openapi/run $(abspath $(VENV))
+
 # What is about the server's own process (checks of files, unloading) is left out.
 test-isolated: test-deps ## the API and contract suites with every plugin in a child process of its own
 	+@$(SUBMAKE) compile test-plugins
@@ -177,9 +190,14 @@ format: ## rewrite the C sources by .clang-format
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
 INSTALL_SDK = $(PREFIX)/share/service-layer/sdk
+SLCTL_COMPLETION := bash-completion/completions zsh/site-functions fish/vendor_completions.d
 install: build ## install under PREFIX (DESTDIR honoured), with all that a plugin's author needs
 	install -Dm755 $(APPSERVER) $(DESTDIR)$(PREFIX)/bin/appserver
 	install -Dm755 $(SLCTL) $(DESTDIR)$(PREFIX)/bin/slctl
+	mkdir -p $(SLCTL_COMPLETION:%=$(DESTDIR)$(PREFIX)/share/%)
+	$(abspath $(SLCTL)) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/slctl
+	$(abspath $(SLCTL)) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_slctl
+	$(abspath $(SLCTL)) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/slctl.fish
 	for p in $(PLUGIN_SO); do install -Dm644 $$p $(DESTDIR)$(PREFIX)/lib/service-layer/plugins/$$(basename $$p); done
 	for h in include/service_layer/*.h; do install -Dm644 $$h $(DESTDIR)$(PREFIX)/include/service_layer/$$(basename $$h); done
 	find migrations -name '*.sql' -exec install -Dm644 {} $(DESTDIR)$(PREFIX)/share/service-layer/{} \;
@@ -195,4 +213,4 @@ clean: ## remove what was built
 	rm -rf build build-* appserver slctl
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-valgrind analyze test-isolated bench fuzz run-fuzz lint format install clean
+.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-openapi test-valgrind analyze test-isolated bench fuzz run-fuzz lint format install clean

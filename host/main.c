@@ -9,6 +9,7 @@
 #include "jobs/jobs.h"
 #include "net/fetch.h"
 #include "net/server.h"
+#include "observe/heap.h"
 #include "observe/metrics.h"
 #include "store/store.h"
 #include <curl/curl.h>
@@ -360,6 +361,7 @@ static int run(void)
     struct loop_config loop = { .slow_ms = (uint32_t)host.cfg->slow_ms, .max_calls = calls_at_once(host.cfg) };
     loop_setup(&loop, module_slow);
     catch_signals();
+    crash_watch();
     system_setup(host.cfg);
     reload_setup(&host.cfg, host.argc, host.argv);
     if (!call_start(256, 0, NULL, NULL, boot)) return EXIT_RUNTIME;
@@ -374,6 +376,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
 {
     char why[512] = "";
     bool looking = cfg->check || cfg->print || cfg->check_plugin.n;
+    if (!looking) heap_start((size_t)cfg->heap_period); /* before there are other threads */
     if (looking)
         log_setup(SL_ERROR + 1, LOG_AS_TEXT, STDERR_FILENO);
     else
@@ -388,6 +391,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     module_builtin(&tokens_plugin);
     module_builtin(&auth_plugin);
     module_builtin(&bus_plugin);
+    module_builtin(&debug_plugin);
     module_builtin(&openapi_plugin);
     if (cfg->check_plugin.n) {
         bool good = plugin_check(cfg->check_plugin.p, sl_is(cfg->check_format, "json"), out);

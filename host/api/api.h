@@ -5,7 +5,7 @@
 #include "config/config.h"
 #include "module/module.h"
 
-extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, audit_plugin, bus_plugin,
+extern const sl_plugin store_plugin, system_plugin, jobs_plugin, modules_plugin, audit_plugin, bus_plugin, debug_plugin,
     tokens_plugin, auth_plugin;
 extern const sl_plugin openapi_plugin;
 extern const sl_plugin configuration_plugin;

@@ -21,6 +21,7 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("mapped_bytes", "\"type\":\"integer\"", "Memory of its library."),                           \
               SL_REQUIRED("file_bytes", "\"type\":\"integer\"", "Size of its file."),                                  \
               SL_REQUIRED("sha256", SL_TEXT_OR_NULL, "Of its file."),                                                  \
+              SL_REQUIRED("build_id", SL_TEXT_OR_NULL, "Of its file, as the linker wrote it."),                        \
               SL_REQUIRED("findings", "\"type\":\"array\",\"items\":" FINDING, "What a look at its file found."))
 #define FINDING                                                                                                        \
     SL_OBJECT(SL_REQUIRED("class", "\"type\":\"string\"", "Its class, as in `modules.findings`."),                     \
@@ -80,6 +81,15 @@ static void add_time(sl_json *j, const char *name, int64_t us)
     sl_json_text(j, name, us ? sl_lit(text, clock_format(us, text)) : sl_lit(NULL, 0));
 }
 
+static void add_finding(sl_json *j, const char *class, enum finding_policy policy, const char *text)
+{
+    sl_json_open(j, NULL, '{');
+    sl_json_text(j, "class", sl_cstr(class));
+    sl_json_text(j, "policy", sl_cstr(finding_policy_name(policy)));
+    sl_json_text(j, "text", sl_cstr(text));
+    sl_json_close(j, '}');
+}
+
 static void add_generation(sl_json *j, const struct generation *g)
 {
     uint32_t calls = 0;
@@ -95,15 +105,12 @@ static void add_generation(sl_json *j, const struct generation *g)
     add_time(j, "loaded_at", g->loaded_at);
     sl_json_int(j, "mapped_bytes", (int64_t)g->mapped);
     sl_json_int(j, "file_bytes", (int64_t)g->file_size);
+    sl_json_text(j, "build_id", g->build[0] ? sl_cstr(g->build) : sl_lit(NULL, 0));
     sl_json_text(j, "sha256", g->sha256[0] ? sl_cstr(g->sha256) : sl_lit(NULL, 0));
     sl_json_open(j, "findings", '[');
-    for (size_t i = 0; i < g->n_findings; i++) {
-        sl_json_open(j, NULL, '{');
-        sl_json_text(j, "class", sl_cstr(g->findings[i].class));
-        sl_json_text(j, "policy", sl_cstr(finding_policy_name(g->findings[i].policy)));
-        sl_json_text(j, "text", sl_cstr(g->findings[i].text));
-        sl_json_close(j, '}');
-    }
+    for (size_t i = 0; i < g->n_findings; i++)
+        add_finding(j, g->findings[i].class, g->findings[i].policy, g->findings[i].text);
+    if (g == g->module->current && g->module->bad_file[0]) add_finding(j, "file", FINDING_REFUSE, g->module->bad_file);
     sl_json_close(j, ']');
     sl_json_close(j, '}');
 }

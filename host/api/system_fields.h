@@ -14,7 +14,10 @@
 #define CHECK                                                                                                          \
     SL_OBJECT(SL_REQUIRED("name", SYSTEM_TEXT, "The module."), SL_REQUIRED("ready", SL_BOOLEAN, "Does it work?"),      \
               SL_REQUIRED("required", SL_BOOLEAN, "/readyz depends on it."),                                           \
-              SL_REQUIRED("ms", SYSTEM_WHOLE, "How long the check took, in milliseconds."))
+              SL_REQUIRED("ms", SYSTEM_WHOLE, "How long the check took, in milliseconds."),                            \
+              SL_OPTIONAL("isolation", SYSTEM_TEXT, "process: it runs in a process of its own."),                      \
+              SL_OPTIONAL("restarts", SYSTEM_WHOLE, "Of that process."),                                               \
+              SL_OPTIONAL("quarantined", SL_BOOLEAN, "It crashed too often and is not started again."))
 #define HEALTH                                                                                                         \
     SL_OBJECT(SL_REQUIRED("status", SYSTEM_TEXT, "ready or ok."),                                                      \
               SL_OPTIONAL("checks", SYSTEM_LIST(CHECK), "Each check, with `verbose`."))
@@ -38,6 +41,13 @@
               SL_REQUIRED("start_ms", SYSTEM_NUMBER, "How long the start took."),                                      \
               SL_REQUIRED("stop_ms", SYSTEM_NUMBER, "How long the stop took."),                                        \
               SL_REQUIRED("slow_start", SL_BOOLEAN, "Longer than `modules.slow_module_ms`."),                          \
+              SL_REQUIRED("isolation", SL_ENUM("none", "process"), "Runs in the server or in a process of its own."),  \
+              SL_OPTIONAL("pid", SYSTEM_WHOLE, "Of that process; 0 = none runs."),                                     \
+              SL_OPTIONAL("resident_bytes", SYSTEM_WHOLE, "Memory of that process."),                                  \
+              SL_OPTIONAL("restarts", SYSTEM_WHOLE, "Of that process."),                                               \
+              SL_OPTIONAL("quarantined", SL_BOOLEAN, "It crashed too often and is not started again."),                \
+              SL_OPTIONAL("last_crash", SL_TEXT_OR_NULL, "How that process ended last."),                              \
+              SL_OPTIONAL("crashed_at", SL_TIME, "When."),                                                             \
               SL_REQUIRED("generation", SYSTEM_WHOLE, "Counts up with each load; 0 = not loaded."),                    \
               SL_REQUIRED("parked", SYSTEM_WHOLE, "Generations that would not end."),                                  \
               SL_REQUIRED("calls", SYSTEM_WHOLE, "Calls run since the start."),                                        \

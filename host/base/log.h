@@ -8,6 +8,8 @@ void log_setup(int level, enum log_format format, int fd); /* level: SL_DEBUG ..
 bool log_on(int level);
 /* One line. Names are short snake_case words; values are escaped as the format needs and cut at 8 KiB. */
 void log_write(int level, const char *text, const sl_pair *fields, size_t n);
+/* From a signal handler, of a process that ends: an error's line, written at once and past all others. No locks. */
+void log_last(const char *text, const sl_pair *fields, size_t n);
 void log_flush(void);       /* call once a loop turn and before exit */
 uint64_t log_dropped(void); /* lines lost because the sink did not take them */
 

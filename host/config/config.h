@@ -57,6 +57,7 @@ struct config {
     /* modules */
     struct str_list plugin_dirs, migration_dirs;
     int64_t slow_ms, slow_module_ms, module_drain_ms, module_hold_ms, hold_queue, rollback_ms, parked_max;
+    bool watch;
     struct str_list findings, trusted_keys; /* "threads=refuse"; Ed25519 public keys as hex or base64 */
     sl_str signature_policy;
     sl_str check_plugin, check_format; /* a file that the command line asks about; "text" or "json" */
@@ -66,6 +67,7 @@ struct config {
     /* jobs, bus, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
         job_backoff_max_ms, job_history_ms;
+    int64_t heap_period;
     sl_str trace_endpoint, trace_headers, trace_service, trace_ratio;
     int64_t trace_queue, trace_batch, trace_interval_ms, trace_timeout_ms;
     int64_t bus_retention_ms, bus_max_streams, bus_heartbeat_ms;

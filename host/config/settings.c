@@ -253,6 +253,9 @@ const struct setting settings[] = {
     { "tracing.timeout", SET_DURATION, PUB(trace_timeout_ms), "10s", .min = 10, .max = HOUR,
       .doc = "For the collector to take a batch." },
 
+    { "debug.heap_period", SET_SIZE, PUB(heap_period), "2MiB", .min = 0, .max = GIB,
+      .doc = "One allocation each so many bytes is remembered for `GET /debug/pprof/heap`; 0 = none." },
+
     { "auth.tokens", SET_LIST, PUB(api_tokens), "", "API_TOKENS API_TOKEN", "api-tokens", .check = check_token,
       .secret = true, .doc = "Bearer tokens of services: every tenant, no administration." },
     { "auth.admin_tokens", SET_LIST, PUB(admin_tokens), "", "ADMIN_TOKENS ADMIN_TOKEN", .check = check_token,
@@ -330,6 +333,8 @@ const struct setting settings[] = {
       .doc = "A replaced plugin is kept warm this long and serves again when the new one turns bad; 0 = never." },
     { "modules.parked_max", SET_INT, PUB(parked_max), "4", .min = 0, .max = 1000,
       .doc = "Old copies of a plugin that could not be unloaded, after which it is not reloaded any more." },
+    { "modules.watch", SET_BOOL, PUB(watch), "false",
+      .doc = "Load new and changed files of `dirs` by itself, once they are quiet for 500 ms." },
     { "modules.findings", SET_LIST, PUB(findings), "", .check = config_check_finding,
       .doc = "What to do about a finding on a plugin's file, as CLASS=allow, pin, isolate or refuse; see loading.md." },
     { "modules.trusted_keys", SET_LIST, PUB(trusted_keys), "", .check = check_key,

@@ -96,6 +96,15 @@ bool audit_begin(call *c, struct request *rq)
            unavailable(rq, "The audit log cannot be written now, so nothing was done; try again shortly.");
 }
 
+sl_err audit_join_part(call *c, struct request *rq)
+{
+    struct audit_record r;
+    if (!changes(rq)) return SL_OK;
+    describe(rq, c->arena, 0, &r);
+    r.outcome = SL("a part of it is committed before its end");
+    return audit_insert(c, &r);
+}
+
 sl_err audit_join(call *c, struct request *rq)
 {
     if (!changes(rq)) return SL_OK;
@@ -272,7 +281,7 @@ void audit_stop(call *c)
     for (bool more = true; more && !e;)
         e = audit_seal(c, &more);
     if (e) {
-        log_warn("the last refusals were not recorded", LOG_C("error", store_error(c)));
+        log_warn("the last refusals could not be recorded everywhere", LOG_C("error", store_error(c)));
         store_rollback(c);
     }
     call_deadline(c, 0);

@@ -27,6 +27,7 @@ static struct {
     uint64_t appended, round;
     struct line_waiter *waiters;
     char trouble[256];
+    bool broken; /* lines cannot be written; else it is only room for more that is missing */
     metric *up, *events;
     /* ---- under lock ---- */
     uv_mutex_t lock;
@@ -35,7 +36,7 @@ static struct {
     uint64_t written;
     int64_t room;   /* on the disk, behind all that the thread has taken; INT64_MAX: unknown */
     int64_t wanted; /* room that is asked for */
-    bool stop, reopen, gone, abandoned;
+    bool stop, reopen, gone, abandoned, failing;
     uint64_t busy_since; /* disk_now(), 0: the thread does not work on the disk */
     char why[256];       /* "" = all is well */
     unsigned reopened, rotated;
@@ -47,13 +48,16 @@ static buf taken;                             /* the thread's: lines it has to w
 bool audit_file_on(void) { return file.on; }
 
 /* ---- the thread ---- */
-/* One round at the disk; `done` bytes of `taken` were written. */
-static bool work(bool reopen, int64_t need, size_t *done)
+/* One round at the disk; `done` bytes of `taken` were written. Lines are written whether or not there is room for more:
+ * theirs is reserved. */
+static enum outcome { WELL, NO_ROOM, BROKEN } work(bool reopen, int64_t need, size_t *done)
 {
     *done = 0;
-    if (!disk_check(&disk, reopen) || !disk_prepare(&disk, (int64_t)taken.n, need)) return false;
-    if (!disk_write(&disk, taken.p, taken.n, done)) return false;
-    return disk_now() - disk.synced < SYNC_MS || disk_sync(&disk);
+    if (!disk_check(&disk, reopen)) return BROKEN;
+    bool roomy = disk_prepare(&disk, (int64_t)taken.n, need);
+    if (!disk_write(&disk, taken.p, taken.n, done)) return BROKEN;
+    if (disk_now() - disk.synced >= SYNC_MS && !disk_sync(&disk)) return BROKEN;
+    return roomy ? WELL : NO_ROOM;
 }
 
 static int64_t room_left(size_t pending)
@@ -61,14 +65,16 @@ static int64_t room_left(size_t pending)
     return disk.end == DISK_UNLIMITED ? INT64_MAX : disk.end - disk.size - (int64_t)pending;
 }
 
-static void publish(bool good, size_t done)
+static void publish(enum outcome how, size_t done)
 {
+    bool good = how == WELL;
     buf_drop_front(&taken, done);
     file.busy_since = 0;
     file.written += done;
     file.room = room_left(taken.n);
     file.reopened = disk.reopened;
     file.rotated = disk.rotated;
+    file.failing = how == BROKEN;
     snprintf(file.why, sizeof file.why, "%s", good ? "" : disk.why);
     if (good && file.room >= file.wanted) file.wanted = 0;
     if (!file.abandoned) uv_async_send(file.tell);
@@ -102,11 +108,12 @@ static void writer(void *unused)
         file.reopen = false;
         file.busy_since = disk_now();
         uv_mutex_unlock(&file.lock);
-        bool good = work(reopen, need, &done);
+        enum outcome how = work(reopen, need, &done);
         uv_mutex_lock(&file.lock);
-        publish(good, done);
-        if (file.abandoned || (file.stop && !good)) break;
-        if (!good) uv_cond_timedwait(&file.wake, &file.lock, RETRY_MS * 1000000ull);
+        publish(how, done);
+        if (file.abandoned || (file.stop && how == BROKEN)) break;
+        if (how == BROKEN || (how == NO_ROOM && !file.queue.n))
+            uv_cond_timedwait(&file.wake, &file.lock, RETRY_MS * 1000000ull);
     }
     if (!file.abandoned) disk_close(&disk);
     file.gone = true;
@@ -126,7 +133,7 @@ static void count(const char *event, unsigned *known, unsigned now)
 static bool wake_one(uint64_t written)
 {
     for (struct line_waiter *w = file.waiters; w; w = w->next) {
-        if (w->round >= file.round || (!file.trouble[0] && w->ticket > written)) continue;
+        if (w->round >= file.round || (!file.broken && w->ticket > written)) continue;
         call_wake(w->c, w->ticket > written ? SL_EUNAVAIL : SL_OK);
         return true;
     }
@@ -141,6 +148,7 @@ static void on_tell(uv_async_t *handle)
     uint64_t written = file.written;
     bool news = strcmp(file.why, file.trouble) != 0;
     memcpy(file.trouble, file.why, sizeof file.trouble);
+    file.broken = file.failing;
     unsigned now_reopened = file.reopened, now_rotated = file.rotated;
     uv_mutex_unlock(&file.lock);
     count("reopened", &reopened, now_reopened);
@@ -250,7 +258,7 @@ sl_err audit_file_wait(call *c, uint64_t ticket)
     bool there = file.written >= ticket;
     uv_mutex_unlock(&file.lock);
     if (there) return SL_OK;
-    if (file.trouble[0]) return SL_EUNAVAIL;
+    if (file.broken) return SL_EUNAVAIL;
     return wait_for(c, ticket) ? SL_EUNAVAIL : SL_OK;
 }
 

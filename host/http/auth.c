@@ -87,10 +87,12 @@ sl_err authorize_ask(call *c, struct request *rq)
     return bearer_ask(c, bearer_text(rq->known.authorization), &rq->bearer, &rq->token_fault);
 }
 
+bool scope_is_open(sl_str scope) { return !sl_given(scope) || (sl_is(scope, "metrics") && !metrics_closed); }
+
 bool authorize(struct request *rq)
 {
     sl_str scope = rq->route->scope;
-    bool open = !sl_given(scope) || (sl_is(scope, "metrics") && !metrics_closed);
+    bool open = scope_is_open(scope);
     identify(rq);
     identity_reset(rq);
     if (rq->unidentified) return true;

@@ -129,6 +129,8 @@ static sl_err unused_page(struct request *rq)
     return SL_EREPLIED;
 }
 
+static void mark_begun(void *rq) { ((struct request *)rq)->begun = true; }
+
 static sl_err before_commit(call *c)
 {
     struct request *rq = c->context;
@@ -136,6 +138,18 @@ static sl_err before_commit(call *c)
         return unused_page(rq); /* answers no list */
     sl_err e = audit_join(c, rq);
     return !e && sl_given(rq->key) ? idempotency_keep(c, rq) : e;
+}
+
+/* A handler that commits before its end: from here on there is an effect, which the key and the audit log have to know.
+ */
+static sl_err before_first_commit(call *c)
+{
+    struct request *rq = c->context;
+    if (rq->begun) return SL_OK;
+    sl_err e = audit_join_part(c, rq);
+    if (!e && sl_given(rq->key)) e = idempotency_begin(c, rq);
+    if (!e) store_after_commit(c, mark_begun, rq);
+    return e;
 }
 
 static void log_failure(call *c, const struct request *rq, sl_err e, int status)
@@ -243,7 +257,8 @@ static void run(call *c)
     if (known == IDEMPOTENCY_NEW) {
         e = module_invoke(c, rq->entry, before_commit);
         /* Another request with this key may have won meanwhile: then its answer is also ours. */
-        if (e && sl_given(rq->key) && !rq->streaming && !call_check(c)) known = idempotency_find(c, rq, &ignored);
+        if (e && sl_given(rq->key) && !rq->begun && !rq->streaming && !call_check(c))
+            known = idempotency_find(c, rq, &ignored);
     }
     if (known == IDEMPOTENCY_HIT) {
         e = rq->problem ? SL_EREPLIED : SL_OK;
@@ -259,6 +274,7 @@ static void init(call *c, void *arg)
     c->module = rq->entry->generation->module->name;
     c->ops = &request_ops;
     c->context = rq;
+    c->joins = before_first_commit;
     c->trace = rq->trace;
     rq->call = c;
 }

@@ -97,7 +97,7 @@ enum idempotency idempotency_find(call *c, struct request *rq, sl_err *e)
     const sl_rows *rows;
     const sl_value args[] = { sl_text(rq->identity.tenant), sl_text(owner(rq)), sl_text(rq->key) };
     *e = store_query(c, &rows,
-                     SL("select body_hash, status, type, headers, body, created_at from sl_idempotency"
+                     SL("select body_hash, state, status, type, headers, body, created_at from sl_idempotency"
                         " where tenant = $1 and actor = $2 and key = $3"),
                      args, 3);
     if (*e) return IDEMPOTENCY_FAILED;
@@ -106,34 +106,36 @@ enum idempotency idempotency_find(call *c, struct request *rq, sl_err *e)
         rq->stale_key = true; /* not swept yet: it makes room for the new one */
         return IDEMPOTENCY_NEW;
     }
-    if (sl_same(sl_cell_text(rows, 0, "body_hash"), fingerprint(c->arena, rq))) {
+    bool same = sl_same(sl_cell_text(rows, 0, "body_hash"), fingerprint(c->arena, rq));
+    if (same && !sl_is(sl_cell_text(rows, 0, "state"), "begun")) {
         restore(c, rq, rows);
-    } else {
-        rq->n_headers = 0;
-        rq->errors = sl_lit(NULL, 0);
-        set_problem(rq, 422, "idempotency_key_reused", SL("This Idempotency-Key was used for another request."));
+        return IDEMPOTENCY_HIT;
     }
+    rq->n_headers = 0;
+    rq->errors = sl_lit(NULL, 0);
+    if (same)
+        set_problem(rq, 409, "idempotency_unfinished",
+                    SL("The request with this Idempotency-Key has had an effect and is under way, or failed after it. "
+                       "See what is there before you try with another key."));
+    else
+        set_problem(rq, 422, "idempotency_key_reused", SL("This Idempotency-Key was used for another request."));
     return IDEMPOTENCY_HIT;
 }
 
-/* A second request with the key that commits in the same moment breaks the primary key: it rolls back as a whole. */
-sl_err idempotency_keep(call *c, struct request *rq)
+static sl_err insert(call *c, struct request *rq, const char *state, int status, bool withheld)
 {
-    int status = rq->status ? rq->status : 204;
-    bool withheld = (rq->route->flags & (SL_SENSITIVE | SL_STREAM)) || rq->out.n > BODY_KEPT;
-    if (status >= 500) return SL_OK;
     const sl_value args[] = { sl_text(rq->identity.tenant),
                               sl_text(owner(rq)),
                               sl_text(rq->key),
                               sl_text(rq->route->path),
                               sl_text(fingerprint(c->arena, rq)),
-                              sl_ctext(withheld ? "withheld" : "kept"),
+                              sl_ctext(state),
                               sl_int(status),
                               sl_text(rq->type),
                               sl_text(headers_write(c->arena, rq)),
                               sl_blob(withheld ? SL("") : buf_str(&rq->out)),
                               sl_int(clock_now()) };
-    if (rq->stale_key) {
+    if (rq->stale_key || rq->begun) { /* it takes the place of the old one, or of its own beginning */
         sl_err e = store_defer(c, SL("delete from sl_idempotency where tenant = $1 and actor = $2 and key = $3"), args,
                                3, 0);
         if (e) return e;
@@ -143,6 +145,21 @@ sl_err idempotency_keep(call *c, struct request *rq)
         SL("insert into sl_idempotency (tenant, actor, key, route, body_hash, state, status, type, headers,"
            " body, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"),
         args, sizeof args / sizeof *args, 0);
+}
+
+sl_err idempotency_begin(call *c, struct request *rq)
+{
+    sl_err e = insert(c, rq, "begun", 0, true);
+    rq->stale_key = false;
+    return e;
+}
+
+/* A second request with the key that commits in the same moment breaks the primary key: it rolls back as a whole. */
+sl_err idempotency_keep(call *c, struct request *rq)
+{
+    int status = rq->status ? rq->status : 204;
+    bool withheld = (rq->route->flags & (SL_SENSITIVE | SL_STREAM)) || rq->out.n > BODY_KEPT;
+    return status >= 500 ? SL_OK : insert(c, rq, withheld ? "withheld" : "kept", status, withheld);
 }
 
 void http_sweep(call *c)

@@ -60,7 +60,7 @@ static void add_query_parameters(buf *b, const struct operation *op)
         bool must = false;
         for (size_t i = 0; i < json_array_size(required); i++)
             must = must || strcmp(name, json_string_value(json_array_get(required, i))) == 0;
-        json_t *schema = openapi_schema(field);
+        json_t *schema = openapi_schema(field, false);
         begin_element(b);
         json_field_str(b, "name", sl_cstr(name));
         json_field_str(b, "in", SL("query"));
@@ -83,7 +83,7 @@ static void add_parameters(buf *b, const struct operation *op)
         add_reference(b, "parameters", "limit");
         add_reference(b, "parameters", "cursor");
     }
-    if (s->scope) add_reference(b, "parameters", "X-Tenant-ID");
+    if (!scope_is_open(sl_cstr(s->scope))) add_reference(b, "parameters", "X-Tenant-ID");
     if (sl_is(op->method, "POST")) add_reference(b, "parameters", "Idempotency-Key");
     if (op->editable) add_reference(b, "parameters", "If-Match");
     if (op->tagged) add_reference(b, "parameters", "If-None-Match");
@@ -96,10 +96,11 @@ static void add_body(buf *b, const struct operation *op)
     const json_t *in = op->entry->in;
     if (!in) return;
     open_object(b, "requestBody");
-    if (json_array_size(json_object_get(in, "required"))) json_field_bool(b, "required", true);
+    if (json_array_size(json_object_get(in, "required")) || json_integer_value(json_object_get(in, "minProperties")))
+        json_field_bool(b, "required", true);
     open_object(b, "content");
     open_object(b, "application/json");
-    add_json(b, "schema", openapi_schema(in));
+    add_json(b, "schema", openapi_schema(in, false));
     add_json(b, "example", openapi_example(in, false));
     buf_add_cstr(b, "}}}");
 }
@@ -109,8 +110,8 @@ static json_t *page_schema(const json_t *item)
 {
     return json_pack("{s:s, s:b, s:[s,s], s:{s:{s:s, s:o}, s:{s:[s,s], s:s}}}", "type", "object",
                      "additionalProperties", 0, "required", "items", "next_cursor", "properties", "items", "type",
-                     "array", "items", openapi_schema(item), "next_cursor", "type", "string", "null", "description",
-                     "Give it as `cursor` to get the next page; null on the last one.");
+                     "array", "items", openapi_schema(item, true), "next_cursor", "type", "string", "null",
+                     "description", "Give it as `cursor` to get the next page; null on the last one.");
 }
 
 static json_t *page_example(const json_t *item)
@@ -151,7 +152,7 @@ static void add_success(buf *b, const struct operation *op)
         open_object(b, type);
         add_json(b, "schema",
                  list   ? page_schema(out)
-                 : json ? openapi_schema(out)
+                 : json ? openapi_schema(out, true)
                         : json_pack("{s:s}", "type", "string"));
         if (json) add_json(b, "example", list ? page_example(out) : openapi_example(out, true));
         buf_add_char(b, '}');
@@ -199,8 +200,9 @@ static void add_operation(buf *b, const struct operation *op, arena *a)
     json_field_str(b, "x-sl-module", sl_cstr(op->module->name));
     if (s->flags & SL_SENSITIVE) json_field_bool(b, "x-sl-sensitive", true);
     if (s->flags & SL_STREAM) json_field_bool(b, "x-sl-stream", true);
+    if (s->deadline_ms) json_field_int(b, "x-sl-deadline-ms", s->deadline_ms);
     json_add_name(b, "security");
-    if (s->scope) {
+    if (!scope_is_open(sl_cstr(s->scope))) {
         buf_add_cstr(b, "[{\"bearer\":[");
         json_add_string(b, sl_cstr(s->scope));
         buf_add_cstr(b, "]}]");

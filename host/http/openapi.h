@@ -33,8 +33,8 @@ int operation_success(const struct operation *op);
 const char *operation_type(const struct operation *op);
 
 /* ---- openapi_schema.c: a schema of the subset as JSON Schema 2020-12; the caller owns it ---- */
-json_t *openapi_schema(const json_t *schema);
-sl_str pattern_portable(arena *a, sl_str posix); /* as an ECMA-262 regular expression */
+json_t *openapi_schema(const json_t *schema, bool out); /* out: of an answer */
+sl_str pattern_portable(arena *a, sl_str posix);        /* as an ECMA-262 regular expression */
 
 /* ---- openapi_example.c ---- */
 /* A value that the schema admits, always the same one; NULL: none was found. `whole`: optional fields too. The caller

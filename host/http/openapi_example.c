@@ -143,7 +143,8 @@ static json_t *checked(const json_t *schema, json_t *v)
 
 static json_t *from_pattern(const json_t *schema, sl_str pattern)
 {
-    static const unsigned tries[] = { 1, 0, 2, 4, 8, 16, 32, REPEAT_MAX };
+    json_int_t least = json_integer_value(json_object_get(schema, "minLength"));
+    const unsigned tries[] = { 1, 0, 2, 4, 8, 16, 32, REPEAT_MAX, least < TEXT_MAX ? (unsigned)least : 0 };
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
         struct sample s = { .p = pattern.p, .end = pattern.p + pattern.n, .repeat = tries[i] };
         sequence(&s);
@@ -202,9 +203,10 @@ static json_t *object_example(const json_t *schema, bool whole)
 {
     json_t *to = json_object(), *required = json_object_get(schema, "required"), *field;
     const char *name;
+    json_int_t least = json_integer_value(json_object_get(schema, "minProperties"));
     json_object_foreach(json_object_get(schema, "properties"), name, field)
     {
-        bool wanted = whole || json_object_get(field, "example");
+        bool wanted = whole || json_object_get(field, "example") || (json_int_t)json_object_size(to) < least;
         for (size_t i = 0; !wanted && i < json_array_size(required); i++)
             wanted = strcmp(name, json_string_value(json_array_get(required, i))) == 0;
         json_t *v = wanted ? example(field, name, whole) : NULL;

@@ -127,7 +127,7 @@ static void add_parameters(buf *b)
                   "The same key and request give the same answer again, and have one effect.",
                   SL("{\"type\":\"string\",\"pattern\":\"^[!-~]{1,255}$\"}"));
     add_parameter(b, "If-Match", "header", "Only if this is still the version: an `ETag`, or `*`.",
-                  SL("{\"type\":\"string\"}"));
+                  SL("{\"type\":\"string\",\"minLength\":1}"));
     add_parameter(b, "If-None-Match", "header", "304 if this is still the version: an `ETag`.",
                   SL("{\"type\":\"string\"}"));
     buf_add_char(b, '}');

@@ -85,23 +85,23 @@ static void add_format(json_t *to, const json_t *schema)
     }
 }
 
-static json_t *properties_of(const json_t *properties)
+static json_t *properties_of(const json_t *properties, bool out)
 {
     json_t *to = json_object(), *v;
     const char *name;
-    json_object_foreach((json_t *)properties, name, v) { json_object_set_new(to, name, openapi_schema(v)); }
+    json_object_foreach((json_t *)properties, name, v) { json_object_set_new(to, name, openapi_schema(v, out)); }
     return to;
 }
 
-static void add_word(json_t *to, const json_t *schema, const char *name, json_t *v)
+static void add_word(json_t *to, const json_t *schema, const char *name, json_t *v, bool out)
 {
     switch (schema_word(name)) {
     case WORD_PROPERTIES:
-        json_object_set_new(to, name, properties_of(v));
+        json_object_set_new(to, name, properties_of(v, out));
         break;
     case WORD_ITEMS:
     case WORD_ADDITIONAL:
-        json_object_set_new(to, name, json_is_object(v) ? openapi_schema(v) : json_deep_copy(v));
+        json_object_set_new(to, name, json_is_object(v) ? openapi_schema(v, out) : json_deep_copy(v));
         break;
     case WORD_PATTERN: {
         arena *a = arena_new(0);
@@ -116,6 +116,9 @@ static void add_word(json_t *to, const json_t *schema, const char *name, json_t 
     case WORD_EXAMPLE:
         json_object_set_new(to, "examples", json_pack("[O]", v));
         break;
+    case WORD_WRITE_ONLY: /* an answer that has a secret is there to show it */
+        json_object_set(to, out ? "x-sl-secret" : name, v);
+        break;
     case WORD_X_ENV: /* of configurations only */
     case WORD_UNKNOWN:
         break;
@@ -124,10 +127,22 @@ static void add_word(json_t *to, const json_t *schema, const char *name, json_t 
     }
 }
 
-json_t *openapi_schema(const json_t *schema)
+static void add_no_nul(json_t *to, const json_t *schema)
+{
+    static const char no_nul[] = "^[^\\u0000]*$", *const said[] = { "pattern", "format", "enum", "const" };
+    bool text = schema_no_nul(schema);
+    if (json_is_object(json_object_get(schema, "additionalProperties"))) /* a limit of the parser */
+        json_object_set_new(to, "propertyNames", json_pack("{s:s}", "pattern", no_nul));
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        text = text && !json_object_get(schema, said[i]);
+    if (text) set(to, "pattern", no_nul);
+}
+
+json_t *openapi_schema(const json_t *schema, bool out)
 {
     json_t *to = json_object(), *v;
     const char *name;
-    json_object_foreach((json_t *)schema, name, v) { add_word(to, schema, name, v); }
+    if (!out) add_no_nul(to, schema);
+    json_object_foreach((json_t *)schema, name, v) { add_word(to, schema, name, v, out); }
     return to;
 }

@@ -67,7 +67,7 @@ bool operation_may_answer(const struct operation *op, int status)
         break;
     case 401:
     case 403:
-        if (s->scope) return true;
+        if (!scope_is_open(sl_cstr(s->scope))) return true;
         break;
     case 404:
         if (op->n_params) return true;

@@ -72,7 +72,7 @@ static sl_err page_read(call *c, sl_str route, struct page *p)
     if (sl_given(limit) && (!str_to_int(limit, &p->limit) || p->limit < 1 || p->limit > (int64_t)http_cfg.page_max))
         return bad_parameter(c, "limit",
                              arena_printf(c->arena, "must be a whole number from 1 to %zu", http_cfg.page_max));
-    if (sl_given(cursor) && !cursor_read(c->arena, route, cursor, &p->after))
+    if (cursor.n && !cursor_read(c->arena, route, cursor, &p->after))
         return bad_parameter(c, "cursor", SL("is not a cursor of this list"));
     return SL_OK;
 }

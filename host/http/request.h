@@ -37,6 +37,7 @@ struct request {         /* pooled; outlives the exchange where it must */
     sl_str type, etag;
     sl_str code, detail, errors; /* of a problem */
     bool counted, gone, streaming, problem, page_used, stale_key, hit, cors;
+    bool begun;                      /* its handler has committed before its end */
     bool unidentified, asked;        /* whose token it is only the store knows; it was asked */
     bool limited;                    /* its callers' buckets were charged */
     struct tenant *tenant;           /* whose calls at once it counts in */
@@ -84,6 +85,7 @@ bool set_problem(struct request *rq, int status, const char *code, sl_str detail
 void auth_setup(const struct http_config *cfg);
 void auth_close(void);
 /* False: rq has a problem. rq->unidentified: the store has to say whose token it is, and authorize is asked again. */
+bool scope_is_open(sl_str scope); /* nobody is asked for a token */
 bool authorize(struct request *rq);
 sl_err authorize_ask(call *c, struct request *rq); /* [S] */
 void identity_reset(struct request *rq);           /* nobody in particular */
@@ -111,8 +113,9 @@ void cors_headers(struct request *rq);
 enum idempotency { IDEMPOTENCY_NEW, IDEMPOTENCY_HIT, IDEMPOTENCY_FAILED };
 bool idempotency_wanted(struct request *rq); /* sets rq->key; false: rq has a problem */
 enum idempotency idempotency_find(call *c, struct request *rq,
-                                  sl_err *e);         /* [S] HIT: rq holds the answer or a problem */
-sl_err idempotency_keep(call *c, struct request *rq); /* joins the call's transaction */
+                                  sl_err *e);          /* [S] HIT: rq holds the answer or a problem */
+sl_err idempotency_begin(call *c, struct request *rq); /* the key joins a commit before the handler's end */
+sl_err idempotency_keep(call *c, struct request *rq);  /* joins the call's transaction */
 
 /* ---- reply.c: where an answer's JSON is written ---- */
 buf *reply_buffer(call *c); /* empty; nothing may suspend until reply_done */
@@ -125,8 +128,9 @@ bool cursor_read(arena *a, sl_str route, sl_str cursor, sl_str *id);
 sl_str page_sql(arena *a, sl_str sql, size_t n_args, bool after); /* absent: there is no {{page}} */
 
 /* ---- audit.c; see audit.h ---- */
-bool audit_begin(call *c, struct request *rq);  /* [S] false: it cannot be recorded; rq has a problem */
-sl_err audit_join(call *c, struct request *rq); /* the record joins the call's transaction */
+bool audit_begin(call *c, struct request *rq);       /* [S] false: it cannot be recorded; rq has a problem */
+sl_err audit_join_part(call *c, struct request *rq); /* a commit before the handler's end */
+sl_err audit_join(call *c, struct request *rq);      /* the record joins the call's transaction */
 /* [S] After the commit, or instead of it: the line is in the file. False: the answer is withheld, rq has a problem. */
 bool audit_end(call *c, struct request *rq, sl_err e);
 void audit_done(struct request *rq, int status); /* with the answer: what no transaction carried */

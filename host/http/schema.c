@@ -106,12 +106,12 @@ static bool read_pattern(struct reader *r, const json_t *v)
 
 static bool unknown_keyword(struct reader *r, const char *name)
 {
-    static const char *const known[] = { "type",      "properties", "required",        "additionalProperties",
-                                         "items",     "minItems",   "maxItems",        "maxProperties",
-                                         "minLength", "maxLength",  "minimum",         "maximum",
-                                         "enum",      "const",      "pattern",         "format",
-                                         "default",   "example",    "description",     "title",
-                                         "writeOnly", "x-env",      "contentMediaType" };
+    static const char *const known[] = { "type",          "properties", "required",  "additionalProperties",
+                                         "items",         "minItems",   "maxItems",  "minProperties",
+                                         "maxProperties", "minLength",  "maxLength", "minimum",
+                                         "maximum",       "enum",       "const",     "pattern",
+                                         "format",        "default",    "example",   "description",
+                                         "title",         "writeOnly",  "x-env",     "contentMediaType" };
     const char *near = str_nearest(sl_cstr(name), known, sizeof known / sizeof *known);
     return fail(r, "unknown keyword `%.64s`%s%s%s", name, near ? ", did you mean `" : "", near ? near : "",
                 near ? "`?" : "");
@@ -133,6 +133,7 @@ static bool read_word(struct reader *r, json_t *schema, const char *name, json_t
         return read_below(r, v, name, NULL, depth);
     case WORD_MIN_ITEMS:
     case WORD_MAX_ITEMS:
+    case WORD_MIN_PROPERTIES:
     case WORD_MAX_PROPERTIES:
     case WORD_MIN_LENGTH:
     case WORD_MAX_LENGTH:

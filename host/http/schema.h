@@ -15,6 +15,7 @@ enum schema_word {
     WORD_ITEMS,
     WORD_MIN_ITEMS,
     WORD_MAX_ITEMS,
+    WORD_MIN_PROPERTIES,
     WORD_MAX_PROPERTIES,
     WORD_MIN_LENGTH,
     WORD_MAX_LENGTH,
@@ -47,6 +48,8 @@ enum {
 };
 unsigned schema_types(const json_t *schema); /* of its `type`; TYPE_ALL when it states none */
 unsigned schema_type_bit(const char *name);  /* 0 = no such type */
+
+bool schema_no_nul(const json_t *schema); /* text that a store has to keep: no NUL may be in it */
 
 enum schema_format {
     FORMAT_NONE,

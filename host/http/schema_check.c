@@ -1,5 +1,6 @@
 /* schema_check.c - checks a JSON value against a schema and fills in defaults; every finding has a JSON pointer. */
 #include "http/schema.h"
+#include <math.h>
 #include <stdarg.h>
 
 struct place {
@@ -43,6 +44,9 @@ __attribute__((format(printf, 3, 4))) static void finding(struct checker *k, con
     if (k->report) k->report(k->arg, pointer, detail);
 }
 
+/* 1.0 is an integer as well (JSON Schema 2020-12, 6.1.1), as far as a double tells them apart. */
+static bool is_whole(double d) { return d >= -9007199254740992.0 && d <= 9007199254740992.0 && d == floor(d); }
+
 static unsigned type_of(const json_t *v)
 {
     switch (json_typeof(v)) {
@@ -55,7 +59,7 @@ static unsigned type_of(const json_t *v)
     case JSON_INTEGER:
         return TYPE_INTEGER | TYPE_NUMBER;
     case JSON_REAL:
-        return TYPE_NUMBER;
+        return TYPE_NUMBER | (is_whole(json_real_value(v)) ? TYPE_INTEGER : 0);
     case JSON_TRUE:
     case JSON_FALSE:
         return TYPE_BOOLEAN;
@@ -81,6 +85,15 @@ static void wrong_type(struct checker *k, const struct place *at, unsigned types
 
 static void check(struct checker *k, const json_t *schema, json_t *v, const struct place *at);
 
+/* The integer that a handler is to see in place of a checked 1.0, or NULL. */
+static json_t *as_integer(const json_t *schema, const json_t *v)
+{
+    unsigned types = schema_types(schema);
+    if (!json_is_real(v) || !(types & TYPE_INTEGER) || (types & TYPE_NUMBER) || !is_whole(json_real_value(v)))
+        return NULL;
+    return json_integer((json_int_t)json_real_value(v));
+}
+
 static void unknown_field(struct checker *k, const json_t *properties, const char *name, const struct place *at)
 {
     const char *known[64], *other;
@@ -104,12 +117,13 @@ static void check_object(struct checker *k, const json_t *schema, json_t *v, con
     {
         const struct place here = { at, name, 0 };
         const json_t *its = json_object_get(properties, name);
-        if (its)
+        if (!its && json_is_object(additional)) its = additional;
+        if (its) {
             check(k, its, child, &here);
-        else if (json_is_false(additional))
+            json_t *whole = as_integer(its, child);
+            if (whole) json_object_set_new(v, name, whole);
+        } else if (json_is_false(additional))
             unknown_field(k, properties, name, &here);
-        else if (json_is_object(additional))
-            check(k, additional, child, &here);
         if (k->found >= SCHEMA_FINDINGS) return;
     }
     for (size_t i = 0; i < json_array_size(required); i++) {
@@ -131,6 +145,8 @@ static void check_array(struct checker *k, const json_t *schema, json_t *v, cons
     for (size_t i = 0; i < json_array_size(v) && k->found < SCHEMA_FINDINGS; i++) {
         const struct place here = { at, NULL, i };
         check(k, items, json_array_get(v, i), &here);
+        json_t *whole = as_integer(items, json_array_get(v, i));
+        if (whole) json_array_set_new(v, i, whole);
     }
 }
 
@@ -210,6 +226,9 @@ static void check_word(struct checker *k, const json_t *schema, enum schema_word
     case WORD_MAX_ITEMS:
         if (json_is_array(v)) check_count(k, at, json_array_size(v), w, false, "element");
         break;
+    case WORD_MIN_PROPERTIES:
+        if (json_is_object(v)) check_count(k, at, json_object_size(v), w, true, "field");
+        break;
     case WORD_MAX_PROPERTIES:
         if (json_is_object(v)) check_count(k, at, json_object_size(v), w, false, "field");
         break;
@@ -248,6 +267,10 @@ static void check(struct checker *k, const json_t *schema, json_t *v, const stru
     json_t *w;
     if (!(type_of(v) & types)) {
         wrong_type(k, at, types);
+        return;
+    }
+    if (json_is_string(v) && schema_no_nul(schema) && memchr(json_string_value(v), 0, json_string_length(v))) {
+        finding(k, at, "must not hold a NUL character");
         return;
     }
     json_object_foreach((json_t *)schema, name, w)

@@ -14,6 +14,7 @@ static const struct {
     { "items", WORD_ITEMS },
     { "minItems", WORD_MIN_ITEMS },
     { "maxItems", WORD_MAX_ITEMS },
+    { "minProperties", WORD_MIN_PROPERTIES },
     { "maxProperties", WORD_MAX_PROPERTIES },
     { "minLength", WORD_MIN_LENGTH },
     { "maxLength", WORD_MAX_LENGTH },
@@ -56,6 +57,13 @@ unsigned schema_types(const json_t *schema)
     for (size_t i = 0; i < json_array_size(type); i++)
         set |= schema_type_bit(json_string_value(json_array_get(type, i)));
     return set;
+}
+
+/* Secrets are sealed bytes, and a value that need not be text is kept as JSON. */
+bool schema_no_nul(const json_t *schema)
+{
+    return (schema_types(schema) | TYPE_NULL) == (TYPE_STRING | TYPE_NULL) &&
+           !json_is_true(json_object_get(schema, "writeOnly"));
 }
 
 static const struct {

@@ -90,11 +90,11 @@ sl_err password_check(call *c, sl_str user, sl_str password, bool *good)
     struct work w = { 0 };
     bool whole = password.n > 0 && !memchr(password.p, 0, password.n);
     *good = false;
-    sl_err e = enter(c);
-    if (e) return e;
     c->sensitive = true;
     w.password = arena_cstr(c->arena, password);
-    w.hash = arena_cstr(c->arena, u ? sl_cstr(u->hash) : sl_cstr(nobody(c->arena)));
+    w.hash = u ? arena_cstr(c->arena, sl_cstr(u->hash)) : nobody(c->arena); /* u may go while the call is in line */
+    sl_err e = enter(c);
+    if (e) return e;
     e = call_offload(c, hash_on_pool, &w);
     leave();
     *good = !e && u && whole && w.good;

@@ -37,6 +37,7 @@ struct call {
     void (*run)(call *c); /* the body that call_start runs */
     const struct call_ops *ops;
     void *context;            /* the kind's own state (HTTP exchange, job, ...) */
+    sl_err (*joins)(call *c); /* of the kind: joined to a commit that the handler itself asks for; NULL = nothing */
     struct tx *tx;            /* the store's open transaction, owned by store/; NULL = none */
     void *entry, *generation; /* set by module/ */
     struct call_trace trace;  /* set by whoever starts the call for somebody */

@@ -33,7 +33,7 @@ static void note_crash(struct cell *k, const char *how)
     k->state = often ? CELL_QUARANTINED : CELL_DOWN;
     log_error(often ? "plugin's process crashed too often and is quarantined" : "plugin's process ended",
               LOG_C("plugin", k->g->module->name), LOG_C("reason", k->last), LOG_C("status", how),
-              LOG_I("crashes", k->crashes));
+              LOG_C("version", k->g->spec.version), LOG_C("build", k->g->build), LOG_I("crashes", k->crashes));
 }
 
 static void boot_again(uv_timer_t *t);
@@ -100,6 +100,13 @@ static sl_err boot(call *c, struct cell *k, char *why, size_t why_size)
     return SL_EINVAL;
 }
 
+/* The operator's limit was held against what the probe said: a child that says something else now gets no more. */
+static bool within_limits(const struct generation *g, char *why, size_t why_size)
+{
+    const struct plugin_config *p = g->module->configured;
+    return !p || !p->grants || grants_within(sl_cstr(g->spec.grants), sl_cstr(p->grants), why, why_size);
+}
+
 static bool take_description(struct cell *k, char *why, size_t why_size)
 {
     struct generation *g = k->g;
@@ -111,6 +118,7 @@ static bool take_description(struct cell *k, char *why, size_t why_size)
         snprintf(why, why_size, "names itself `%s`, but its file is called %s.so", g->spec.name, g->module->name);
         good = false;
     }
+    if (good) good = within_limits(g, why, why_size);
     g->plugin = NULL; /* the functions are elsewhere */
     arena_free(a);
     buf_free(&k->ready_bytes);

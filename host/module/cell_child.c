@@ -383,6 +383,7 @@ static void on_init(struct frame *f)
     log_setup((int)level, (enum log_format)format, STDERR_FILENO);
     child.module = module_new(name);
     child.g = generation_new(child.module);
+    child.module->staged = child.g; /* where crash.c looks */
     child.g->number = number;
     child.g->path = file;
     child.g->config = json_read(config, why, sizeof why);
@@ -494,6 +495,7 @@ int cell_child_main(const struct module_hooks *hooks)
     buf_init(&child.in, 2 * (size_t)FRAME_MAX);
     buf_init(&child.out, 2 * (size_t)FRAME_MAX);
     loop_setup(&(struct loop_config){ .slow_ms = 0, .max_calls = CALLS_MAX }, NULL);
+    crash_watch();
     child.hooks = *hooks;
     child.hooks.reply_row = reply_row;
     child.render_row = hooks->reply_row;

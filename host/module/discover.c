@@ -86,6 +86,7 @@ struct scan {
     arena *a;
     struct plugin_file **last;
     buf *errors;
+    void (*each)(const char *path); /* instead of looking at the files */
 };
 
 static void scan(struct scan *s, const char *dir, bool own, bool must_exist)
@@ -107,22 +108,41 @@ static void scan(struct scan *s, const char *dir, bool own, bool must_exist)
     free(names);
 }
 
-struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors)
+static void scan_one(struct scan *s, const char *dir, bool own, bool named)
+{
+    if (s->each)
+        s->each(dir);
+    else
+        scan(s, dir, own, named);
+}
+
+static void each_directory(struct scan *s)
 {
     char dir[PATH_MAX];
-    struct plugin_file *first = NULL;
-    struct scan s = { cfg, a, &first, errors };
-    for (size_t i = 0; i < cfg->plugin_dirs.n; i++) {
-        sl_str d = cfg->plugin_dirs.item[i];
+    for (size_t i = 0; i < s->cfg->plugin_dirs.n; i++) {
+        sl_str d = s->cfg->plugin_dirs.item[i];
         if (d.n == 0 || d.n >= sizeof dir) continue;
         memcpy(dir, d.p, d.n);
         dir[d.n] = 0;
-        scan(&s, dir, is_own(dir), true);
+        scan_one(s, dir, is_own(dir), true);
     }
-    if (cfg->plugin_dirs.n > 0) return first;
+    if (s->cfg->plugin_dirs.n > 0) return;
     for (size_t i = 0; i < sizeof own_dirs / sizeof *own_dirs; i++)
-        if (own_path(own_dirs[i], dir)) scan(&s, dir, true, false);
+        if (own_path(own_dirs[i], dir)) scan_one(s, dir, true, false);
+}
+
+struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors)
+{
+    struct plugin_file *first = NULL;
+    struct scan s = { .cfg = cfg, .a = a, .last = &first, .errors = errors };
+    each_directory(&s);
     return first;
+}
+
+void plugin_directories(const struct config *cfg, void (*each)(const char *path))
+{
+    struct scan s = { .cfg = cfg, .each = each };
+    each_directory(&s);
 }
 
 static void find_all(buf *errors)

@@ -186,7 +186,9 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
             worst = e;
         }
     }
-    return worst || migrate_only ? worst : modules_publish(c);
+    if (!worst && !migrate_only) worst = modules_publish(c);
+    if (!worst && !migrate_only) watch_start();
+    return worst;
 }
 
 /* ---- stop ---- */
@@ -237,6 +239,7 @@ void modules_stop(call *c, uint32_t drain_ms)
     size_t n = 0;
     int64_t began = clock_monotonic();
     change_close(c);
+    watch_stop();
     drain_close(c);
     for (struct module *m = modules_first(); m && n < sizeof reverse / sizeof *reverse; m = m->next)
         reverse[n++] = m;

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <link.h>
 #include <sodium.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -16,33 +15,6 @@ enum { SANITIZED = 1 }; /* reports name functions by reading the file, also afte
 enum { SANITIZED = 0 };
 #endif
 enum { PLUGIN_FILE_MAX = 256 << 20 };
-static char private_dir[512];
-
-/* A directory of this process that only its user can enter and that may hold code: made on first use. The name that
- * dlopen sees must be new for each generation, or glibc hands out the old library again. */
-static bool private_directory(char *why, size_t why_size)
-{
-    const char *const candidates[] = { getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm" };
-    if (private_dir[0]) return true;
-    for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
-        struct statvfs fs;
-        if (!candidates[i] || candidates[i][0] != '/' || statvfs(candidates[i], &fs) != 0 || (fs.f_flag & ST_NOEXEC))
-            continue;
-        int n = snprintf(private_dir, sizeof private_dir, "%s/service-layer-%ld-XXXXXX", candidates[i], (long)getpid());
-        if (n > 0 && (size_t)n < sizeof private_dir && mkdtemp(private_dir)) return true; /* mkdtemp: mode 0700 */
-    }
-    private_dir[0] = 0;
-    snprintf(why, why_size,
-             "no directory for private copies: $XDG_RUNTIME_DIR, $TMPDIR, /tmp, /var/tmp and /dev/shm cannot be "
-             "written or are mounted noexec");
-    return false;
-}
-
-void load_close(void)
-{
-    if (private_dir[0]) rmdir(private_dir);
-    private_dir[0] = 0;
-}
 
 struct generation *generation_new(struct module *m)
 {
@@ -118,8 +90,22 @@ static void fingerprint(struct generation *g, const unsigned char *bytes, size_t
 {
     unsigned char hash[crypto_hash_sha256_BYTES];
     crypto_hash_sha256(hash, bytes, size);
+    build_id(bytes, size, g->build);
     sodium_bin2hex(g->sha256, sizeof g->sha256, hash, sizeof hash);
     g->file_size = size;
+}
+
+bool plugin_file_hash(const char *path, char out[65])
+{
+    struct generation g = { .sha256 = "" };
+    struct stat st;
+    char why[MODULE_WHY];
+    size_t size = 0;
+    unsigned char *bytes = read_file(path, &st, &size, why, sizeof why);
+    if (bytes) fingerprint(&g, bytes, size);
+    free(bytes);
+    memcpy(out, g.sha256, sizeof g.sha256);
+    return out[0] != 0;
 }
 
 bool generation_copy(struct generation *g, char *why, size_t why_size)
@@ -128,9 +114,9 @@ bool generation_copy(struct generation *g, char *why, size_t why_size)
     struct stat st;
     unsigned char *bytes = read_file(g->module->path, &st, &size, why, why_size);
     if (bytes) fingerprint(g, bytes, size);
-    bool good = bytes && findings_judge(g, bytes, size, &st, why, why_size) && private_directory(why, why_size);
+    bool good = bytes && findings_judge(g, bytes, size, &st, why, why_size) && private_dir_make(why, why_size);
     if (good) {
-        sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir, g->module->name, g->number);
+        sl_str path = arena_printf(g->arena, "%s/%s.%u.so", private_dir(), g->module->name, g->number);
         if ((good = write_copy(path.p, bytes, size, why, why_size))) g->path = (char *)(uintptr_t)path.p;
         good = good && hold_copy(g, why, why_size);
     }
@@ -183,7 +169,7 @@ bool generation_open(struct generation *g, char *why, size_t why_size)
         return false;
     }
     if (!generation_linked(g, p, why, why_size)) return false;
-    g->mapped = generation_size(g);
+    generation_measure(g);
     if (strcmp(g->spec.name, g->module->name) == 0) return true;
     snprintf(why, why_size, "names itself `%s`, but its file is called %s.so", g->spec.name, g->module->name);
     return false;
@@ -198,6 +184,7 @@ struct search {
     const char *path;
     bool found;
     uint64_t bytes; /* of its segments in memory */
+    uintptr_t base, end;
 };
 
 static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
@@ -206,18 +193,24 @@ static int on_library(struct dl_phdr_info *info, size_t size, void *arg)
     (void)size;
     if (!info->dlpi_name || strcmp(info->dlpi_name, s->path) != 0) return 0;
     s->found = true;
+    s->base = info->dlpi_addr;
     for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_LOAD) s->bytes += info->dlpi_phdr[i].p_memsz;
+        if (info->dlpi_phdr[i].p_type == PT_LOAD) {
+            s->bytes += info->dlpi_phdr[i].p_memsz;
+            s->end = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz; /* they ascend */
+        }
     return 1;
 }
 
 bool generation_can_unload(const struct generation *g) { return g->cell || (g->handle && !SANITIZED && !g->keep); }
 
-uint64_t generation_size(const struct generation *g)
+void generation_measure(struct generation *g)
 {
     struct search s = { .path = g->path };
     if (g->handle) dl_iterate_phdr(on_library, &s);
-    return s.bytes;
+    g->mapped = s.bytes;
+    g->base = s.base;
+    g->end = s.end;
 }
 
 bool generation_mapped(const struct generation *g)
@@ -244,6 +237,7 @@ void generation_unload(struct generation *g)
                      LOG_I("generation", g->number));
     }
     g->handle = NULL;
+    g->base = g->end = 0;
     g->plugin = NULL;
     for (size_t i = 0; i < g->n_entries; i++)
         g->entries[i].spec.run = NULL;

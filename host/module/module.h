@@ -70,6 +70,7 @@ struct generation { /* one loaded copy of a plugin; freed when the last call tha
     sl_lifecycle life;
     struct grant *grants;
     size_t n_grants;
+    uint64_t *approved;             /* hashes of statements that name only granted tables, see tables_data.c */
     json_t *config, *config_schema; /* effective configuration that this copy was created with */
     bool created, started;
     bool isolated; /* to run in a child process; its file is `file`, an open descriptor, else -1 */
@@ -79,7 +80,8 @@ struct generation { /* one loaded copy of a plugin; freed when the last call tha
     int64_t loaded_at;
     uint64_t done, failed, mapped; /* calls run, those that ended in a fault; bytes of its library */
     size_t file_size;
-    char sha256[65];
+    char sha256[65], build[41]; /* build: the file's build id, "" = it has none */
+    uintptr_t base, end;        /* where its library lies; 0 = nowhere here */
     json_t *seen; /* what its plugin says about itself, as the probe read it; NULL for what is linked in */
     struct finding *findings;
     size_t n_findings;
@@ -138,6 +140,7 @@ struct module {
     int64_t log_window; /* rate limit of its log lines: second and lines in it */
     uint32_t log_lines, log_lost;
     bool broken, visiting, ordered; /* broken: cannot start, `error` says why */
+    char bad_file[320];             /* the directory watch refused the file now in place; "" = it did not */
     bool lacking;                   /* it cannot start for want of a need, and does so when that comes */
     bool coming;                    /* the change under way starts it */
     const struct plugin_file *file; /* what the change under way found for it */
@@ -211,7 +214,8 @@ struct module_process {
     char last_crash[160];
 };
 bool module_process(const struct module *m, struct module_process *out);
-bool module_isolated(const struct module *m);          /* does it run in a child process, or would it? */
+bool module_isolated(const struct module *m); /* does it run in a child process, or would it? */
+void crash_watch(void); /* from now on a crash says which plugin, entry and build it was before the process ends */
 int cell_child_main(const struct module_hooks *hooks); /* the whole life of such a child; its exit code */
 sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* [S] SL_OK = ready */
 

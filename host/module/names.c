@@ -62,6 +62,24 @@ bool generation_granted(const struct generation *g, const char *verb, sl_str wha
     return false;
 }
 
+/* net:HOST, net:HOST:PORT, net:*.DOMAIN and net:*; host is "name:port". */
+bool generation_may_reach(const struct generation *g, sl_str host)
+{
+    size_t colon = host.n;
+    while (colon > 0 && host.p[colon - 1] != ':')
+        colon--;
+    sl_str name = sl_lit(host.p, colon ? colon - 1 : host.n);
+    for (size_t i = 0; i < g->n_grants; i++) {
+        sl_str p = g->grants[i].pattern;
+        if (!sl_is(g->grants[i].verb, "net")) continue;
+        if (sl_is(p, "*") || str_equal_nocase(p, name) || str_equal_nocase(p, host)) return true;
+        if (p.n > 2 && p.p[0] == '*' && p.p[1] == '.' && name.n >= p.n &&
+            str_equal_nocase(str_sub(p, 1, p.n - 1), str_sub(name, name.n - (p.n - 1), p.n - 1)))
+            return true;
+    }
+    return false;
+}
+
 static bool grant_covers(sl_str allowed, sl_str wanted)
 {
     bool prefix = allowed.n > 0 && allowed.p[allowed.n - 1] == '*';

@@ -20,6 +20,7 @@ bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size);
 /* The same for a plugin that says `seen` about itself, against what its configuration allows (nothing said = all). */
 bool grants_allowed(const struct config *cfg, const char *plugin, const json_t *seen, char *why, size_t why_size);
 bool generation_granted(const struct generation *g, const char *verb, sl_str what);
+bool generation_may_reach(const struct generation *g, sl_str host); /* by its net: grants; host: "name:port" */
 
 /* ---- elf.c: reads the file before anything of it runs ---- */
 struct elf_finding {
@@ -28,6 +29,9 @@ struct elf_finding {
 };
 enum { ELF_FINDINGS = 16 }; /* at most one a class */
 size_t elf_check(const void *file, size_t size, struct elf_finding out[ELF_FINDINGS]);
+
+/* ---- crash.c ---- */
+void build_id(const void *file, size_t size, char out[41]); /* of an ELF file that elf_check let pass; "" = none */
 
 /* ---- findings.c: what to do about what the file shows ---- */
 /* Fill g->findings from the file and its signature by the policies of module_cfg; g->keep when one of them pins it.
@@ -53,6 +57,7 @@ const char *entry_kind(uint64_t kind); /* "route" */
 
 /* ---- load.c: one copy of a plugin ---- */
 struct generation *generation_new(struct module *m);
+bool plugin_file_hash(const char *path, char out[65]);                  /* SHA-256, or "" and false; blocks */
 bool generation_copy(struct generation *g, char *why, size_t why_size); /* read once, check the ELF, private copy */
 bool generation_open(struct generation *g, char *why, size_t why_size); /* dlopen in this process, read, take metrics */
 /* [S] Open it where it is to run: here, or in a child process of its own. */
@@ -64,10 +69,16 @@ bool generation_linked(struct generation *g, const sl_plugin *p, char *why, size
 void generation_unload(struct generation *g);
 /* Is any of its library still in this process? Blocks: reads /proc/self/maps. */
 bool generation_mapped(const struct generation *g);
-uint64_t generation_size(const struct generation *g);   /* bytes of its library in memory */
+void generation_measure(struct generation *g);          /* where its library lies, and its bytes */
 bool generation_can_unload(const struct generation *g); /* false: linked in, to be kept, or a build with sanitizers */
 void generation_free(struct generation *g);             /* calls must be 0; unloads, frees all */
-void load_close(void);                                  /* remove the private directory */
+
+/* ---- private_dir.c ---- */
+/* Make the directory that only this process uses and that may hold code; the name that dlopen sees must be new for each
+ * generation, or glibc hands out the old library again. Once; removes those that killed servers left. */
+bool private_dir_make(char *why, size_t why_size);
+const char *private_dir(void);
+void private_dir_close(void);
 
 /* ---- probe.c: opens plugins in short-lived children ---- */
 struct probe {
@@ -85,7 +96,8 @@ struct plugin_file { /* what stands in the plugin directories, first directory f
     bool own; /* in the installation's own directory */
     struct plugin_file *next;
 };
-struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors);     /* blocks */
+struct plugin_file *plugin_files(const struct config *cfg, arena *a, buf *errors); /* blocks */
+void plugin_directories(const struct config *cfg, void (*each)(const char *path));
 struct module *module_describe(const struct plugin_file *f, const struct config *cfg); /* not listed yet */
 void module_configure(struct module *m, const struct config *cfg); /* what cfg says of it, but whether it runs */
 bool module_wanted(const struct module *m, const struct config *cfg);
@@ -132,6 +144,7 @@ extern void (*plugin_log_to)(call *c, uint32_t level, sl_str text, const sl_pair
                              size_t n); /* NULL = the log */
 /* As sl.metrics, for a call that need not be the one that runs now. */
 void metrics_change(call *c, uint32_t index, double v, const sl_str *labels, uint32_t n, bool set);
+bool call_may_reach(const call *c, sl_str host); /* as fetch_may_reach of net/fetch.h */
 extern const sl_core table_core;
 extern const sl_store table_store;
 extern const sl_bus table_bus;
@@ -216,6 +229,10 @@ void change_close(call *c); /* [S] waits for a change under way; none can begin 
 /* [S] with the lock held: reload_act, told in m->last, log and metrics. */
 sl_err change_run(call *c, struct module *m, enum module_action action, struct generation *checked, const char *by,
                   struct module_change *out);
+
+/* ---- watch.c ---- */
+void watch_start(void); /* as modules.watch says; also again when the configuration changed */
+void watch_stop(void);  /* in a fiber: waits for a look in progress */
 
 /* ---- lifecycle.c ---- */
 bool module_needs_met(const struct module *m, const struct module **missing);

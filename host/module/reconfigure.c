@@ -308,5 +308,6 @@ bool modules_apply(call *c, struct module_plan *p)
         run_step(c, s);
     for (size_t i = 0; i < p->n; i++)
         good = good && (p->steps[i].good || !p->steps[i].must);
+    watch_start();
     return good;
 }

@@ -1,6 +1,7 @@
 /* registry.c - the list of modules: looked up by name, and their entries by kind and name. */
 #include "module/private.h"
 #include "base/log.h"
+#include "net/fetch.h"
 
 const struct config *module_cfg;
 const struct module_hooks *module_hooks;
@@ -17,6 +18,7 @@ const char *module_status_name(enum module_status s)
 
 void modules_setup(const struct config *cfg, const struct module_hooks *hooks, keyring *keys, char **env)
 {
+    fetch_may_reach = call_may_reach;
     module_cfg = cfg;
     module_hooks = hooks;
     module_keys = keys;
@@ -147,7 +149,7 @@ void modules_close(void)
         module_free(m);
     }
     publish_close();
-    load_close();
+    private_dir_close();
 }
 
 void module_slow(const char *module, const char *name, uint64_t held_ms, bool over)

@@ -40,7 +40,7 @@ void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_
     m->staged = NULL;
     m->config = g->config;
     m->status = MODULE_STARTED;
-    m->error[0] = 0;
+    m->error[0] = m->bad_file[0] = 0;
     m->broken = false;
     m->started_at = clock_now();
     m->edition++;

@@ -4,7 +4,9 @@
 #include "base/log.h"
 #include "bus/bus.h"
 #include "jobs/jobs.h"
+#include "store/sql.h"
 #include "store/store.h"
+#include <sodium.h>
 
 enum {
     SQL_MAX = 64 * 1024,
@@ -16,7 +18,8 @@ enum {
     ATTEMPTS_MAX = 100,
     WHY_MAX = 1024,
     JOB_FIRST = offsetof(sl_job, run_at) + sizeof(int64_t),
-    FINDINGS_MAX = 4096
+    FINDINGS_MAX = 4096,
+    APPROVED = 256 /* statements remembered for each generation */
 };
 
 /* SL_EINVAL with a line in the log: bad arguments are the plugin's error, and its author reads the log. */
@@ -59,11 +62,40 @@ static sl_err check_args(call *c, const char *function, const sl_value *args, ui
     return SL_OK;
 }
 
+static bool table_granted(void *g, sl_str name) { return generation_granted(g, "store", name); }
+
+/* Only tables that were granted. What is unclear is refused in a child process only: a plugin in this one could reach
+ * everything anyway. */
+static sl_err check_reach(call *c, const char *function, sl_str sql)
+{
+    static unsigned char key[crypto_shorthash_KEYBYTES];
+    static bool keyed;
+    struct generation *g = c->generation;
+    const struct sql_reach ask = { .table = table_granted, .arg = g };
+    char why[256] = "", sentence[300];
+    uint64_t hash;
+    if (!g || g->module->linked) return SL_OK;
+    if (!keyed) crypto_shorthash_keygen(key);
+    keyed = true;
+    crypto_shorthash((unsigned char *)&hash, (const unsigned char *)sql.p, sql.n, key);
+    if (!g->approved) g->approved = arena_alloc(g->arena, APPROVED * sizeof *g->approved);
+    uint64_t *slot = &g->approved[hash % APPROVED];
+    if (*slot == hash && hash) return SL_OK;
+    enum sql_reached reached = sql_reach(sql, &ask, why, sizeof why);
+    if (reached == SQL_DENIED || (reached == SQL_UNCLEAR && g->isolated)) {
+        snprintf(sentence, sizeof sentence, "the statement %s", why);
+        return refuse(c, SL_EDENIED, function, sentence);
+    }
+    *slot = hash;
+    return SL_OK;
+}
+
 static sl_err check_sql(call *c, const char *function, sl_str sql)
 {
     if (!sql.p || sql.n == 0) return refuse(c, SL_EINVAL, function, "the statement is empty");
     if (sql.n > SQL_MAX) return refuse(c, SL_ETOOBIG, function, "the statement is over 64 KiB");
-    return text_value(sql) ? SL_OK : refuse(c, SL_EINVAL, function, "the statement is not UTF-8 without NUL");
+    if (!text_value(sql)) return refuse(c, SL_EINVAL, function, "the statement is not UTF-8 without NUL");
+    return check_reach(c, function, sql);
 }
 
 static sl_err store_table_query(sl_call *pub, const sl_rows **out, sl_str sql, const sl_value *args, uint32_t n)
@@ -98,8 +130,10 @@ static sl_err store_table_lock(sl_call *pub, sl_str name)
 
 static sl_err store_table_commit(sl_call *pub)
 {
+    call *c = (call *)pub;
     sl_err e = may_wait(pub, "commit", true);
-    return e ? e : store_commit((call *)pub);
+    if (!e && c->joins && store_pending(c)) e = c->joins(c);
+    return e ? e : store_commit(c);
 }
 
 const sl_store table_store = { .size = sizeof(sl_store),
@@ -171,6 +205,13 @@ static sl_err check_job_input(call *c, const struct entry *e, sl_str json)
     return v ? SL_OK : SL_EINVAL;
 }
 
+/* Its own jobs, and those of others that it may ask. */
+static bool may_run(const call *c, const struct entry *e, sl_str kind)
+{
+    const struct generation *g = c->generation;
+    return !e || e->generation->module == g->module || generation_granted(g, "ask", kind);
+}
+
 static sl_err jobs_table_enqueue(sl_call *pub, const sl_job *job)
 {
     sl_err e = may_wait(pub, "enqueue", true);
@@ -189,6 +230,9 @@ static sl_err jobs_table_enqueue(sl_call *pub, const sl_job *job)
         return refuse(c, SL_EINVAL, "enqueue", "run_at is before 1970 or attempts over 100");
     const struct entry *entry = module_entry(c->generation, SL_JOB, j.kind);
     if (!entry) return refuse(c, SL_ENOENT, "enqueue", "no module offers this kind of job");
+    if (!may_run(c, entry, j.kind))
+        return refuse(c, SL_EDENIED, "enqueue",
+                      "the job is another module's, and not among the plugin's grants (ask:KIND)");
     if ((e = check_message(c, "enqueue", &j.json)) || (e = check_job_input(c, entry, j.json))) return e;
     if (!j.attempts) j.attempts = entry->spec.attempts;
     return jobs_enqueue(c, &j, capture_fact(c, "tenant"));
@@ -200,6 +244,10 @@ static sl_err jobs_table_cancel(sl_call *pub, sl_str kind, sl_str key)
     if (e) return e;
     if (!kind.p || !name_is_topic(kind) || !key.p || key.n == 0 || key.n > KEY_MAX || !text_value(key))
         return refuse((call *)pub, SL_EINVAL, "cancel", "a kind and a key are needed");
+    call *c = (call *)pub;
+    if (!may_run(c, module_entry(c->generation, SL_JOB, kind), kind))
+        return refuse(c, SL_EDENIED, "cancel",
+                      "the job is another module's, and not among the plugin's grants (ask:KIND)");
     return jobs_cancel((call *)pub, kind, key);
 }
 

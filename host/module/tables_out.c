@@ -22,6 +22,12 @@ enum {
 /* ---- sl.http ---- */
 static bool fits(sl_str s, size_t min, size_t max) { return s.p ? s.n >= min && s.n <= max : s.n == 0 && min == 0; }
 
+bool call_may_reach(const call *c, sl_str host)
+{
+    const struct generation *g = c->generation;
+    return !g || g->module->linked || generation_may_reach(g, host);
+}
+
 static sl_err http_table_fetch(sl_call *pub, const sl_request *r, const sl_response **out)
 {
     const sl_response *unused;

@@ -14,6 +14,8 @@ struct fetch_config {
     const char *ca_file;              /* NULL = the system's */
     const char *user_agent;
 };
+/* Asked before each hop, redirects too: may this call reach the host ("name:port", lower case)? NULL = every host. */
+extern bool (*fetch_may_reach)(const call *c, sl_str host);
 int fetch_setup(const struct fetch_config *cfg, char *why, size_t why_size);
 int fetch_reconfigure(const struct fetch_config *cfg, char *why, size_t why_size); /* all but ca_file and user_agent */
 sl_err fetch(call *c, const sl_request *r, const sl_response **out);               /* [S] as sl_http.fetch */

@@ -5,6 +5,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 
+bool (*fetch_may_reach)(const call *c, sl_str host);
+
 /* RFC 9110 5.6.2 */
 static bool is_token(sl_str s)
 {
@@ -93,6 +95,13 @@ static const char *take_origin(struct op *op)
     return wrong;
 }
 
+static bool granted(struct op *op)
+{
+    if (!fetch_may_reach || fetch_may_reach(op->call, sl_cstr(op->host))) return true;
+    op_fail(op, SL_EDENIED, "blocked", "%s is not among the plugin's grants (net:HOST)", op->host);
+    return false;
+}
+
 bool op_set_url(struct op *op, sl_str url)
 {
     if (url.n == 0 || url.n > URL_MAX) return refuse(op, "the URL is missing or longer than 8 KiB");
@@ -105,7 +114,7 @@ bool op_set_url(struct op *op, sl_str url)
         return false;
     }
     const char *wrong = take_origin(op);
-    return wrong ? refuse(op, wrong) : true;
+    return wrong ? refuse(op, wrong) : granted(op);
 }
 
 static bool bad_redirect(struct op *op, const char *sentence)
@@ -132,6 +141,7 @@ bool op_follow(struct op *op, sl_str location)
     const char *wrong = take_origin(op);
     if (wrong) return bad_redirect(op, "the redirect leads to another scheme than http and https");
     if (was_https && !op->https) return bad_redirect(op, "the redirect leads from https to http");
+    if (!granted(op)) return false;
     bool to_get = op->status == 303 || ((op->status == 301 || op->status == 302) && strcmp(op->method, "POST") == 0);
     if (to_get) {
         op->send_body = false;

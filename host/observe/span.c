@@ -223,8 +223,9 @@ static size_t room_for(const struct span_record *r, sl_str *texts)
 static bool encode(buf *b, const struct span_record *r, const char trace[16])
 {
     sl_str texts[ATTRIBUTES_MAX];
-    char *start = buf_reserve(b, room_for(r, texts)), *body = start + 3;
+    char *start = buf_reserve(b, room_for(r, texts));
     if (!start) return false;
+    char *body = start + 3;
     size_t n = (size_t)(put_span(body, r, trace, texts) - body), size = number_size(n);
     if (size != 2) memmove(start + 1 + size, body, n);
     *start = 2 << 3 | 2;

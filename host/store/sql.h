@@ -31,6 +31,17 @@ enum sql_class { SQL_READS, SQL_WRITES, SQL_REFUSED, SQL_MALFORMED };
  * more than one statement, no statement at all. `why` gets the sentence. */
 enum sql_class sql_classify(sl_str sql, char *why, size_t why_size);
 
+/* ---- sql_reach.c: what a statement touches, for plugins that may touch only some tables ---- */
+enum sql_reached { SQL_WITHIN, SQL_DENIED, SQL_UNCLEAR };
+struct sql_reach {
+    bool (*table)(void *arg, sl_str name); /* may this table be named? Lower case, without quotes */
+    void *arg;
+};
+/* SQL_DENIED: it names a table that `ask` refuses. SQL_UNCLEAR: it calls a function that could reach further, makes or
+ * drops tables, or is written so that the engines or this reader might disagree about it. `why` goes on "the statement
+ * ...". The text has been classified. */
+enum sql_reached sql_reach(sl_str sql, const struct sql_reach *ask, char *why, size_t why_size);
+
 struct sql_names {
     const char *name, *text;
 }; /* a table of placeholders, ended by name == NULL */

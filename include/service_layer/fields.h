@@ -11,7 +11,10 @@
  * An object refuses fields that it does not name. SL_REQUIRED writes "required": true into the field; the host gathers
  * these into the object's `required` list. Any other JSON Schema text that the host's subset knows may be used as a
  * type. */
-#define SL_OBJECT(...)               "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" SL_JOIN(__VA_ARGS__) "}}"
+#define SL_OBJECT(...) "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" SL_JOIN(__VA_ARGS__) "}}"
+/* The same, and at least one field must be there: for the body of a change. */
+#define SL_CHANGE(...)                                                                                                 \
+    "{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":false,\"properties\":{" SL_JOIN(__VA_ARGS__) "}}"
 #define SL_FIELD(name, type, doc)    "\"" name "\":{" type ",\"description\":\"" doc "\""
 #define SL_REQUIRED(name, type, doc) SL_FIELD(name, type, doc) ",\"required\":true}"
 #define SL_OPTIONAL(name, type, doc) SL_FIELD(name, type, doc) "}"

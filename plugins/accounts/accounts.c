@@ -6,7 +6,7 @@
     SL_OBJECT(SL_REQUIRED("owner", SL_STRING(1, 256), "Who the account belongs to."),                                  \
               SL_OPTIONAL("metadata", METADATA SL_DEFAULT("{}"), "Free text values by name."))
 #define ACCOUNT_CHANGE                                                                                                 \
-    SL_OBJECT(SL_OPTIONAL("owner", SL_STRING(1, 256), "The new owner."),                                               \
+    SL_CHANGE(SL_OPTIONAL("owner", SL_STRING(1, 256), "The new owner."),                                               \
               SL_OPTIONAL("metadata", METADATA, "Replaces all metadata."))
 #define ACCOUNT                                                                                                        \
     SL_OBJECT(SL_REQUIRED("id", SL_ID, "The account."), SL_REQUIRED("tenant", "\"type\":\"string\"", "Its tenant."),   \
@@ -79,8 +79,6 @@ static sl_err change(void *self, sl_call *c)
     const sl_rows *rows;
     sl_str id = sl_path(c, "account"), owner = sl_body(c, "owner"), metadata = sl_body(c, "metadata");
     (void)self;
-    if (!sl_given(owner) && !sl_given(metadata))
-        return sl_problem(c, 422, "nothing_to_change", "Give owner, metadata or both.");
     sl_err e = sl_query(c, &rows,
                         "update accounts set owner = coalesce($1, owner), metadata = coalesce($2, metadata), "
                         "version = version + 1, updated_at = $3 "

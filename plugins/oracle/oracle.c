@@ -6,9 +6,11 @@
 #define COUNT_OR_NULL "\"type\":[\"integer\",\"null\"]"
 #define METHOD        SL_ENUM("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 #define HEADERS       SL_MAP(SL_STRING(0, 4096), 32)
-#define URL           SL_STRING(8, 2048)
-#define STATUS        SL_ENUM("pending", "running", "succeeded", "failed", "expired", "cancelled", "dead_letter")
-#define ALTERNATES    SL_LIST(SL_ID, 8)
+#define URL                                                                                                            \
+    SL_STRING(8, 2048)                                                                                                 \
+    ",\"pattern\":\"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]\"" SL_EXAMPLE("\"https://example.com/price?pair=NEO-USD\"")
+#define STATUS     SL_ENUM("pending", "running", "succeeded", "failed", "expired", "cancelled", "dead_letter")
+#define ALTERNATES SL_LIST(SL_ID, 8)
 
 #define NEW_SOURCE                                                                                                     \
     SL_OBJECT(                                                                                                         \
@@ -20,7 +22,7 @@
         SL_OPTIONAL("enabled", SL_BOOLEAN SL_DEFAULT("true"), "Off: nothing is fetched from it."),                     \
         SL_OPTIONAL("description", SL_STRING(0, 1024) SL_DEFAULT("\"\""), "For people."))
 #define SOURCE_CHANGE                                                                                                  \
-    SL_OBJECT(SL_OPTIONAL("name", SL_NAME, "A new name."), SL_OPTIONAL("url", URL, "A new address."),                  \
+    SL_CHANGE(SL_OPTIONAL("name", SL_NAME, "A new name."), SL_OPTIONAL("url", URL, "A new address."),                  \
               SL_OPTIONAL("method", METHOD, "How it is asked."),                                                       \
               SL_OPTIONAL("headers", HEADERS, "Replaces all headers."),                                                \
               SL_OPTIONAL("body", SL_STRING(0, 65536), "A new body."),                                                 \
@@ -198,8 +200,8 @@ static const sl_entry entries[] = {
       .doc = "Ask again after the end; what was before stays in the log." },
     { SL_ROUTE, "GET /oracle/limits", limits, .scope = "oracle:read", .out = LIMITS,
       .doc = "The limits that requests meet." },
-    { SL_ROUTE, "POST /oracle/runner/lease", runner_lease, .scope = "oracle:run", .in = LEASE, .out = LEASES,
-      .flags = SL_SENSITIVE,
+    { SL_ROUTE, "POST /oracle/runner/lease", runner_lease, .scope = "oracle:run",
+      .problems = "401 runner_token_required, 404 no_runners", .in = LEASE, .out = LEASES, .flags = SL_SENSITIVE,
       .doc = "For runners: take pending requests for a while, with their sources ready to ask." },
     { SL_ROUTE, "POST /oracle/runner/requests/{request}/complete", runner_complete, .scope = "oracle:run",
       .in = COMPLETE, .out = REQUEST, .doc = "For runners: bring the result or the error of a leased request." },

@@ -143,19 +143,10 @@ static sl_err why_untouched(sl_call *c)
     return rows->rows ? SL_EPRECOND : not_found(c);
 }
 
-static int nothing_given(sl_call *c)
-{
-    static const char *const fields[] = { "name", "description", "url", "method", "headers", "body", "enabled" };
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if (sl_given(sl_body(c, fields[i]))) return 0;
-    return 1;
-}
-
 sl_err source_change(void *self, sl_call *c)
 {
     const sl_rows *rows;
     sl_str name = sl_body(c, "name");
-    if (nothing_given(c)) return sl_problem(c, 422, "nothing_to_change", "Give at least one field.");
     sl_err e = check_fields(c, self);
     if (e) return e;
     e = sl_query(

@@ -10,7 +10,7 @@
               SL_REQUIRED("value", SECRET_VALUE SL_SECRET, "At most 64 KiB of text."),                                 \
               SL_OPTIONAL("acl", ACL SL_DEFAULT("[]"), "Plugins that may resolve it; nobody by default."))
 #define SECRET_CHANGE                                                                                                  \
-    SL_OBJECT(SL_OPTIONAL("value", SECRET_VALUE SL_SECRET, "A new value; the old one stays readable by version."),     \
+    SL_CHANGE(SL_OPTIONAL("value", SECRET_VALUE SL_SECRET, "A new value; the old one stays readable by version."),     \
               SL_OPTIONAL("acl", ACL, "Replaces the list of plugins that may resolve it."))
 #define SECRET                                                                                                         \
     SL_OBJECT(SL_REQUIRED("id", SL_ID, "The secret."), SL_REQUIRED("account_id", SL_ID, "Its account."),               \
@@ -154,7 +154,6 @@ static sl_err put(void *self, sl_call *c)
     const sl_rows *rows;
     sl_str value = sl_body(c, "value"), acl = sl_body(c, "acl");
     (void)self;
-    if (!sl_given(value) && !sl_given(acl)) return sl_problem(c, 422, "nothing_to_change", "Give value, acl or both.");
     sl_err e = sl_query(c, &rows,
                         "update secrets set acl = coalesce($1, acl), version = version + 1, updated_at = $2 "
                         "where tenant = $3 and account_id = $4 and name_key = $5 and deleted_at is null "

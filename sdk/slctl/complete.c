@@ -14,17 +14,18 @@ static const char bash_script[] =
     "}\n"
     "complete -o default -F _slctl slctl\n";
 
-static const char zsh_script[] = "#compdef slctl\n"
-                                 "# zsh completion of slctl: source <(slctl completion zsh)\n"
-                                 "_slctl() {\n"
-                                 "    local line\n"
-                                 "    local -a found\n"
-                                 "    while IFS= read -r line; do\n"
-                                 "        found+=(\"${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}\")\n"
-                                 "    done < <(\"${words[1]}\" __complete -- \"${(@)words[2,CURRENT]}\" 2>/dev/null)\n"
-                                 "    if (( ${#found} )); then _describe slctl found; else _files; fi\n"
-                                 "}\n"
-                                 "compdef _slctl slctl\n";
+static const char zsh_script[] =
+    "#compdef slctl\n"
+    "# zsh completion of slctl: source <(slctl completion zsh)\n"
+    "_slctl() {\n"
+    "    local line\n"
+    "    local -a found\n"
+    "    while IFS= read -r line; do\n"
+    "        found+=(\"${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}\")\n"
+    "    done < <(\"${words[1]}\" __complete -- \"${(@)words[2,CURRENT]}\" 2>/dev/null)\n"
+    "    if (( ${#found} )); then _describe slctl found; else _files; fi\n"
+    "}\n"
+    "if [[ $funcstack[1] = _slctl ]]; then _slctl; else compdef _slctl slctl; fi\n"; /* a site function, or sourced */
 
 static const char fish_script[] = "# fish completion of slctl: slctl completion fish | source\n"
                                   "function __slctl_complete\n"

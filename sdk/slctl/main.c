@@ -139,6 +139,19 @@ static int generated(int argc, char **argv, char **words, int n)
 }
 
 /* ---- the command line ---- */
+/* `oracle.sources.list` is `oracle sources list`, and always means a command of the server. */
+static char **split_first(int *argc, char **argv)
+{
+    char *copy = keep_copy(argv[0], strlen(argv[0])), *rest = NULL,
+         **all = keep((size_t)(*argc + MAX_WORDS + 1) * sizeof *all);
+    int n = 0;
+    for (char *w = strtok_r(copy, ".", &rest); w && n < MAX_WORDS; w = strtok_r(NULL, ".", &rest))
+        all[n++] = w;
+    memcpy(all + n, argv + 1, (size_t)(*argc - 1) * sizeof *all);
+    *argc += n - 1;
+    return all;
+}
+
 static int dispatch(int argc, char **argv)
 {
     int i = 0, used = 0;
@@ -151,6 +164,8 @@ static int dispatch(int argc, char **argv)
     argc -= i, argv += i;
     bool help = argc && strcmp(argv[0], "help") == 0;
     if (help) argc--, argv++, options.help = true;
+    bool dotted = argc && argv[0][0] != '-' && strchr(argv[0], '.');
+    if (dotted) argv = split_first(&argc, argv);
     int n = 0;
     while (n < argc && n < MAX_WORDS && argv[n][0] != '-')
         n++;
@@ -159,7 +174,7 @@ static int dispatch(int argc, char **argv)
         help_top();
         return argc || help || options.help ? DONE : USAGE;
     }
-    const struct builtin *b = builtin_find(argv, n, &used);
+    const struct builtin *b = dotted ? NULL : builtin_find(argv, n, &used);
     if (help && n == 1 && help_topic(argv[0])) return DONE;
     if (b && !(help && b->usage == NULL)) return options.help ? help_builtin(b) : b->run(argc - used, argv + used);
     return generated(argc, argv, argv, n);

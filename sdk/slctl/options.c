@@ -14,7 +14,8 @@ const struct flag global_flags[] = {
     { "account", 0, true, "account for commands that need one; SERVICE_LAYER_ACCOUNT" },
     { "context", 0, true, "context to use instead of the current one; SLCTL_CONTEXT" },
     { "ca-file", 0, true, "certificates to trust (PEM); SERVICE_LAYER_CA_FILE" },
-    { "timeout", 0, true, "time for a request with its repetitions, \"15s\" by default; SERVICE_LAYER_TIMEOUT" },
+    { "timeout", 0, true,
+      "time for a request with its repetitions; 15s, or more where the server says so; SERVICE_LAYER_TIMEOUT" },
     { "output", 'o', true, "json, yaml, table or wide; table on a terminal, else json; SLCTL_OUTPUT" },
     { "file", 'f', true, "body as JSON or YAML from a file, - is standard input" },
     { "all", 0, false, "all pages of a list" },
@@ -59,6 +60,7 @@ static void set_format(const char *value)
 static void set_timeout(const char *value, const char *from)
 {
     options.timeout_ms = parse_ms(value);
+    options.timeout_given = true;
     if (options.timeout_ms < 1) fail(USAGE, "%s %s: must be a duration like 15s or 500ms.", from, visible(value));
 }
 

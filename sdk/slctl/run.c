@@ -65,10 +65,19 @@ static bool streams(const struct document *d, const struct command *c)
     return false;
 }
 
+/* A client that leaves ends its call: nobody shall leave too early who has not said so. */
+static void wait_as_long_as_the_server(const struct command *c)
+{
+    json_int_t ms = json_integer_value(json_object_get(c->operation, "x-sl-deadline-ms"));
+    if (!options.timeout_given && ms > 0 && ms <= 3600000 && ms + 2000 > options.timeout_ms)
+        options.timeout_ms = (long)ms + 2000;
+}
+
 int run_command(const struct document *d, const struct command *c, int argc, char **argv)
 {
     struct call call = command_call(d, c, argc, argv);
     if (options.help) return help_command(d, (char **)c->words, c->n_words);
+    wait_as_long_as_the_server(c);
     if (options.watch_ms && strcmp(c->method, "GET") != 0)
         fail(USAGE, "--watch: only commands that read can be watched.");
     if (options.watch_ms) return watch(d, c, &call);

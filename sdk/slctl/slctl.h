@@ -71,7 +71,7 @@ struct options {
     const char *context, *file, *idempotency_key, *if_match;
     enum format format;
     long timeout_ms, watch_ms; /* watch_ms 0: once */
-    bool all, verbose, no_headers, refresh, help, token_given;
+    bool all, verbose, no_headers, refresh, help, token_given, timeout_given;
     bool from_context; /* the tokens are the context's */
 };
 extern struct options options;

@@ -35,7 +35,7 @@ def test_a_change_counts_and_honours_if_match(server):
     assert server.patch(f"/accounts/{a}", json={"owner": "eve"}, headers={"If-Match": '"1"'}).status_code == 412
     assert server.patch(f"/accounts/{a}", json={"metadata": {"k": "v"}}, headers={"If-Match": "*"}).json()["owner"] == "bob"
     assert server.patch(f"/accounts/{a}", json={"owner": "carol"}).json()["metadata"] == {"k": "v"}
-    problem(server.patch(f"/accounts/{a}", json={}), 422, "nothing_to_change")
+    problem(server.patch(f"/accounts/{a}", json={}), 422, "invalid_input")
 
 
 def test_what_is_not_there_is_404(server):

@@ -1,4 +1,6 @@
-"""test_openapi.py - the served OpenAPI document: complete, true to the routes, made of what is loaded."""
+"""test_openapi.py - the served OpenAPI document: complete, true to the routes, made of what is loaded; the page that shows it."""
+import base64
+import hashlib
 import re
 import pytest
 from server import Server
@@ -70,3 +72,15 @@ def test_a_disabled_module_is_not_in_the_document(one, document):
     finally:
         assert one.admin("POST", "/admin/modules/random/enable").status_code == 200
     assert one.get("/openapi.json", token=None).json() == document
+
+
+def test_the_reference_page_runs_nothing_but_its_own(one):
+    answer = one.get("/reference", token=None)
+    assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    page, policy = answer.text, answer.headers["Content-Security-Policy"]
+    assert len(answer.content) < 30000 and not re.search(r"https?://|//[a-z]|@import|innerHTML|eval\(", page.replace("// ", ""))
+    assert policy.startswith("default-src 'none';") and "unsafe" not in policy
+    for name in ("script", "style"):  # the browser lets exactly these run
+        inner, = re.findall(f"<{name}>(.*?)</{name}>", page, re.S)
+        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy

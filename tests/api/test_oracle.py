@@ -59,7 +59,7 @@ def test_a_source_is_made_read_changed_and_removed(server, oracle):
     assert changed.status_code == 200 and changed.json()["enabled"] is False and changed.json()["body"] == "{}"
     assert changed.headers["ETag"] == '"2"'
     assert server.patch(at, json={"enabled": True}, headers={"If-Match": '"1"'}).status_code == 412
-    problem(server.patch(at, json={}), 422, "nothing_to_change")
+    problem(server.patch(at, json={}), 422, "invalid_input")
     problem(server.post(oracle.at + "/sources", json={"name": "PRICES", "url": "http://x.org"}), 409, "source_exists")
     assert server.delete(at).status_code == 204
     problem(server.get(at), 404, "source_not_found")
@@ -68,7 +68,7 @@ def test_a_source_is_made_read_changed_and_removed(server, oracle):
 
 
 @pytest.mark.parametrize("change, code", [
-    ({"url": "ftp://example.org/x"}, "bad_url"), ({"url": "http:///path"}, "bad_url"), ({"url": "example.org/xx"}, "bad_url"),
+    ({"url": "ftp://example.org/x"}, "invalid_input"), ({"url": "http:///path"}, "invalid_input"), ({"url": "example.org/xx"}, "invalid_input"),
     ({"url": "http://a b.org"}, "bad_url"), ({"url": "http://x.org/" + "y" * 300}, "url_too_long"),
     ({"url": "http://x.org/{{secret:}}"}, "bad_reference"), ({"url": "http://x.org/{{secret:a"}, "bad_reference"),
     ({"headers": {"A": "{{secret:a b}}"}}, "bad_reference"), ({"headers": {"Content-Length": "4"}}, "bad_headers"),

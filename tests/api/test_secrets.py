@@ -67,7 +67,7 @@ def test_a_write_honours_if_match_and_needs_something_to_write(server, secrets):
     assert server.put(secrets + "/k", json={"value": "two"}, headers={"If-Match": etag}).status_code == 200
     assert server.put(secrets + "/k", json={"value": "lost"}, headers={"If-Match": etag}).status_code == 412
     assert server.get(secrets + "/k/value").json()["value"] == "two"
-    problem(server.put(secrets + "/k", json={}), 422, "nothing_to_change")
+    problem(server.put(secrets + "/k", json={}), 422, "invalid_input")
     problem(server.put(secrets + "/absent", json={"value": "x"}), 404, "secret_not_found")
 
 

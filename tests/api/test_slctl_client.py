@@ -1,22 +1,31 @@
 """test_slctl_client.py - slctl against a scripted server: what it sends, repeats, caches, and makes of hostile answers."""
+import fcntl
 import hashlib
 import json
 import os
+import pty
+import select
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
+import termios
 import threading
+import time
 import pytest
 import yaml
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from fake_api import FakeApi  # noqa: E402
-from server import free_port  # noqa: E402
-from slctl import Slctl, golden  # noqa: E402
+from slctl import SLCTL, Slctl, golden  # noqa: E402
 
 PROBLEM = {"Content-Type": "application/problem+json"}
+
+
+def out(p):
+    return json.loads(p.stdout)
 
 
 def operation(name, summary="", parameters=(), body=None, out=None, status="200"):
@@ -154,12 +163,26 @@ def test_the_problem_is_told_in_its_words(api, slctl, status, code):
 
 
 def test_a_server_that_is_not_there_or_is_silent(api, slctl):
-    assert "127.0.0.1" in slctl("--addr", f"127.0.0.1:{free_port()}", "status", code=6).stderr
+    assert "127.0.0.1" in slctl("--addr", "127.0.0.1:9", "status", code=6).stderr
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         p = slctl("--addr", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", "300ms", "status", code=7)
     assert "within 300 ms" in p.stderr
+
+
+def test_a_route_that_may_take_long_is_waited_for(api, slctl):
+    api.answers["GET", "/report"] = [(503, {**PROBLEM, "Retry-After": "1"}, "{}"), (200, {}, {"late": True})]
+    slow = {**operation("report.get"), "x-sl-deadline-ms": 90000}
+    api.document = make_document(**{"/report": {"get": slow}})
+    assert "report.get" in slctl("explain", "report").stdout
+    assert "again in 1000 ms" in slctl("report", "-v", env={"SERVICE_LAYER_TIMEOUT": None}).stderr
+    api.answers["GET", "/report"] = [(503, {**PROBLEM, "Retry-After": "20"}, '{"detail": "later"}')]
+    assert "again in" not in slctl("report", "-v", "--timeout", "2s", code=5).stderr
+    running = slctl.start("report", "-v")
+    assert any("again in 20000 ms" in line for line in iter(running.stderr.readline, ""))
+    running.kill()
+    running.communicate()
 
 
 def test_a_post_is_repeated_with_one_key(api, slctl):
@@ -303,7 +326,7 @@ def test_a_session_is_kept_and_goes_on_when_its_token_ends(api):
     api.answers["GET", "/auth/whoami"] = [(200, {}, {"user": "robot", "role": "service", "tenants": ["*"]})]
     assert "robot, role service, tenants *" in slctl("login", "--token", "@-", input="tok-9\n").stdout
     assert yaml.safe_load(open(path))["contexts"]["work"]["token"] == "tok-9"
-    assert "no terminal" in slctl("login", "--username", "x", code=2).stderr or os.isatty(0)
+    assert "no terminal" in slctl("login", "--username", "x", code=2).stderr
 
 
 def test_of_many_at_a_time_one_asks_for_new_tokens(api):
@@ -442,6 +465,72 @@ def test_watch_prints_what_is_new(api, slctl):
     assert running.stdout.readline().startswith("ID")
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=20)
+
+
+class Terminal:
+    """slctl on a terminal of its own, 100 columns wide; said(text) waits until it has written the text."""
+
+    def __init__(self, slctl, *args, **env):
+        pid, self.fd = pty.fork()
+        if pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+            os.execve(SLCTL, [SLCTL, *args], {**slctl.env, "TERM": "xterm", **env})
+        self.pid, self.text = pid, ""
+
+    def said(self, text, seconds=20):
+        end = time.monotonic() + seconds
+        while text not in self.text:
+            assert time.monotonic() < end, self.text
+            if select.select([self.fd], [], [], 0.2)[0]:
+                try:
+                    self.text += os.read(self.fd, 65536).decode()
+                except OSError:  # the other end is closed
+                    assert text in self.text, self.text
+        return self.text
+
+    def end(self, kill=False):
+        if kill:
+            os.kill(self.pid, signal.SIGTERM)
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
+
+
+def test_a_terminal_gets_a_table_that_fits_and_is_redrawn(api, slctl):
+    row = {"id": "1", "name": "n" * 50, "size": 1, "tags": [], "status": "first", "more": "m" * 50}
+    api.answers["GET", THINGS] = [(200, {}, {"items": [row]}), (200, {}, {"items": [row]}), (200, {}, {"items": [row]}),
+                                  (200, {}, {"items": [{**row, "status": "second"}]})]
+    t = Terminal(slctl, "things", "list")
+    assert "\x1b[1mID\x1b[0m" in t.said("first") and t.end() == 0
+    t = Terminal(slctl, "things", "list", NO_COLOR="1")
+    assert "\x1b" not in t.said("first") and t.end() == 0
+    t = Terminal(slctl, "things", "list", "--watch=100ms")
+    assert t.said("second").count("\x1b[H\x1b[2J") >= 2
+    t.end(kill=True)
+    api.answers["GET", "/report"] = [(200, {"Content-Type": "text/plain"}, "one\x1b[2Jtwo\n")]
+    t = Terminal(slctl, "report")
+    assert "one\\u001b[2Jtwo" in t.said("two") and t.end() == 0
+
+
+def test_a_password_is_asked_for_and_not_shown(api):
+    slctl = Slctl(api.url, None)
+    api.answers["POST", "/auth/login"] = [(200, {}, SESSION)]
+    t = Terminal(slctl, "login")
+    t.said("username: ")
+    os.write(t.fd, b"alice\n")
+    t.said("password: ")
+    os.write(t.fd, b"open sesame\n")
+    assert "sesame" not in t.said("kept in the context default") and t.end() == 0
+    assert json.loads(api.of("POST", "/auth/login")[0][3]) == {"username": "alice", "password": "open sesame"}
+
+
+def test_a_plugin_that_is_called_like_a_command_of_slctl(api, slctl):
+    api.document = make_document(**{"/status": {"get": operation("status.get")}, "/x": {"get": operation("login.list")}})
+    api.answers["GET", "/status"] = [(200, {}, {"mine": 1})]
+    assert out(slctl("status.get")) == {"mine": 1} and out(slctl("status.get", "-o", "json"))["mine"] == 1
+    api.answers["GET", "/x"] = [(200, {}, {"items": []})]
+    assert out(slctl("login.list"))["items"] == []
+    assert "Usage: slctl login list" in slctl("help", "login.list").stdout
 
 
 def test_help_names_what_the_document_tells(api, slctl):

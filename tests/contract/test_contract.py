@@ -202,6 +202,20 @@ def test_commit_in_between_stays(probe):
     assert probe.post("/probe/rows", json={"name": "kept"}).status_code == 409
 
 
+def test_a_key_and_the_audit_log_know_what_was_committed_before_the_end(probe):
+    key = {"Idempotency-Key": "half"}
+    first, again = [probe.post("/probe/commit", json={"name": "half"}, headers=key) for _ in range(2)]
+    assert (first.status_code, first.json()["code"]) == (409, "committed")
+    assert (again.status_code, again.json()["code"]) == (409, "idempotency_unfinished")
+    key = {"Idempotency-Key": "halves"}
+    first, again = [probe.post("/probe/commit", json={"name": "halves"}, headers=key) for _ in range(2)]
+    assert (first.status_code, first.json()["name"]) == (201, "other half")
+    assert again.text == first.text and again.status_code == 201 and again.headers["Idempotency-Hit"] == "true"
+    rows = probe.admin("GET", "/admin/audit?contains=/probe/commit&limit=100").json()["items"]
+    mine = [r for r in rows if r["request_id"] == first.headers["X-Request-Id"]]
+    assert sorted((r["status"] or 0, r["outcome"]) for r in mine) == [(0, "a part of it is committed before its end"), (201, None)]
+
+
 def test_only_the_store_may_be_waited_for_inside_a_transaction(probe):
     j = post(probe, "/probe/in-transaction", {"name": "inside"})
     for function in ("sleep", "fetch", "ask", "offload"):

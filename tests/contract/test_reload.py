@@ -7,7 +7,8 @@ import threading
 import time
 import pytest
 import reloads
-from server import BUILD, ROOT, TOKEN
+import requests
+from server import ADMIN, BUILD, ROOT, TOKEN
 
 SANITIZED = "address" in BUILD or "thread" in BUILD
 unloads = pytest.mark.skipif(SANITIZED, reason="builds with sanitizers do not unload libraries")
@@ -266,6 +267,48 @@ def test_who_needs_a_disabled_module_waits_for_it(serve, make):
     assert s.get("/above").status_code == 503 and "waiting" in s.get("/above").text
     act(s, "base", "enable")
     assert show(s, "above")["status"] == "started" and s.get("/above").json() == "1.0.0"
+
+
+# ---- in line ----
+def test_changes_at_once_wait_in_line(serve):
+    s = serve("hello")
+    answers = []
+
+    def go(**more):
+        answers.append(requests.post(s.url + "/admin/modules/hello/reload", headers={"Authorization": "Bearer " + ADMIN, **more}, timeout=60))
+
+    def all_at_once(n, **more):
+        answers.clear()
+        threads = [threading.Thread(target=go, kwargs=more) for _ in range(n)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        return sorted(a.status_code for a in answers)
+
+    assert all_at_once(6) == [200] * 6
+    assert sorted(a.json()["last_change"]["to"] for a in answers) == [2, 3, 4, 5, 6, 7]
+    tag = s.admin("GET", "/admin/modules/hello").headers["ETag"]
+    for _ in range(100):  # the old generations leave, each a change of the state
+        time.sleep(0.05)
+        settled, tag = tag, s.admin("GET", "/admin/modules/hello").headers["ETag"]
+        if tag == settled and len(show(s, "hello")["generations"]) == 1:
+            break
+    assert all_at_once(4, **{"If-Match": tag}) == [200, 412, 412, 412]
+
+
+def test_reloads_faster_than_calls_end_wait_for_them(serve, make):
+    """Each of twelve generations has a call in it; at most eight drain at once, the next reload waits for room."""
+    make("slow", body='sl_err e = sl_sleep(c, 1500); return e ? e : sl_reply_json(c, 200, SL("\\"VERSION\\""));')
+    s = serve("hello", built=["slow"])
+    under_way = []
+    for _ in range(12):
+        t = socket.create_connection(("127.0.0.1", s.port))
+        t.sendall(f"GET /slow HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+        under_way.append(t)
+        act(s, "slow", "reload")
+    assert all(answer_of(t).endswith('"1.0.0"') for t in under_way)
+    assert len(reloads.settled(s, "slow")["generations"]) == 1 and show(s, "slow")["parked"] == 0
 
 
 # ---- roll-back ----

@@ -13,7 +13,8 @@ class Slctl:
     """slctl("accounts", "list") gives the ended process; a sanitizer's finding is an error whatever the test expects."""
 
     def __init__(self, url, token=None, **env):
-        self.home = tempfile.mkdtemp(prefix="sl-slctl-")
+        self.directory = tempfile.TemporaryDirectory(prefix="sl-slctl-")  # goes when this object does
+        self.home = self.directory.name
         self.env = {"PATH": os.environ["PATH"], "HOME": self.home, "TZ": "UTC", "SERVICE_LAYER_ADDR": url,
                     "SERVICE_LAYER_TOKEN": token, **env}
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
@@ -22,7 +23,8 @@ class Slctl:
 
     def __call__(self, *args, input="", code=0, env=None, timeout=60):
         more = {k: v for k, v in {**self.env, **(env or {})}.items() if v is not None}
-        p = subprocess.run([SLCTL, *args], env=more, input=input, capture_output=True, text=True, timeout=timeout)
+        p = subprocess.run([SLCTL, *args], env=more, input=input, capture_output=True, text=True, timeout=timeout,
+                           start_new_session=True)  # no terminal to ask on, wherever the tests run
         for word in ("AddressSanitizer", "LeakSanitizer", "runtime error:"):
             assert word not in p.stderr, p.stderr
         assert code is None or p.returncode == code, f"{args}: {p.returncode}\n{p.stdout}\n{p.stderr}"
@@ -30,7 +32,7 @@ class Slctl:
 
     def start(self, *args, **more):
         return subprocess.Popen([SLCTL, *args], env={**self.env, **more}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
+                                stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def plain(text, names=()):

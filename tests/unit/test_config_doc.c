@@ -166,6 +166,36 @@ static void the_commented_sample_shows_every_setting(void **state)
     buf_free(&errors);
 }
 
+/* Is `path` in the table of docs/reload.md, itself or as `section.*`? */
+static bool listed(const char *table, const char *path)
+{
+    char want[100];
+    snprintf(want, sizeof want, "`%s`", path);
+    if (strstr(table, want)) return true;
+    for (const char *dot = strchr(path, '.'); dot; dot = strchr(dot + 1, '.')) {
+        snprintf(want, sizeof want, "`%.*s.*`", (int)(dot - path), path);
+        if (strstr(table, want)) return true;
+    }
+    return false;
+}
+
+/* Of server.tls the table says more: files are taken over, on and off needs a restart. */
+static void what_needs_a_restart_is_listed(void **state)
+{
+    (void)state;
+    char *table = strstr(slurp("docs/reload.md"), "Read at the start only:"), *end;
+    assert_non_null(table);
+    end = strstr(table, "Everything else");
+    assert_non_null(end);
+    *end = 0;
+    for (size_t i = 0; i < n_settings; i++) {
+        bool tls = str_starts(sl_cstr(settings[i].path), "server.tls.");
+        if (listed(table, settings[i].path) != (tls || !config_applies_live(&settings[i])))
+            fail_msg("docs/reload.md: %s %s a restart", settings[i].path,
+                     config_applies_live(&settings[i]) ? "needs no" : "is missing, it needs");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +204,7 @@ int main(void)
         cmocka_unit_test(help_names_every_flag_key_and_variable),
         cmocka_unit_test(shipped_samples_load),
         cmocka_unit_test(the_commented_sample_shows_every_setting),
+        cmocka_unit_test(what_needs_a_restart_is_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -157,6 +157,8 @@ static void test_an_example_fits_its_schema(void **state)
     example_is("{\"type\":\"string\",\"maxLength\":1,\"pattern\":\"^ab$\"}", true, NULL);
     example_is("{\"type\":\"string\",\"pattern\":\"^((((((((((((((((a+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+)+$\"}", true,
                "\"a\"");
+    example_is("{\"type\":\"string\",\"minLength\":5,\"maxLength\":5,\"pattern\":\"^[0-9]*$\"}", true, "\"11111\"");
+    example_is(SL_CHANGE(SL_OPTIONAL("a", SL_BOOLEAN, ""), SL_OPTIONAL("b", SL_ID, "")), false, "{\"a\":true}");
     example_is("{" SL_LIST(SL_ENUM("x", "y"), 5) ",\"minItems\":2}", true, "[\"x\",\"x\"]");
     example_is(SL_OBJECT(SL_REQUIRED("a", SL_BOOLEAN, ""), SL_OPTIONAL("b", SL_ID, ""),
                          SL_OPTIONAL("c", SL_INTEGER(0, 9) SL_EXAMPLE("7"), "")),

@@ -57,7 +57,11 @@ static void types(void **state)
     (void)state;
     finds("{\"type\":\"string\"}", "1", ": must be a string");
     finds("{\"type\":\"integer\"}", "1.5", ": must be a whole number");
-    finds("{\"type\":\"integer\"}", "1.0", ": must be a whole number");
+    finds("{\"type\":\"string\"}", "\"a\\u0000\"", ": must not hold a NUL character");
+    finds("{\"type\":\"string\",\"writeOnly\":true}", "\"a\\u0000\"", "");
+    finds("{\"type\":\"integer\"}", "1.0", "");
+    finds("{\"type\":\"integer\"}", "1e300", ": must be a whole number");
+    finds("{\"type\":\"integer\",\"maximum\":4}", "5.0", ": must be at most 4");
     finds("{\"type\":[\"string\",\"null\"]}", "true", ": must be a string or null");
     finds("{\"type\":[\"number\",\"integer\"]}", "\"1\"", ": must be a number");
     finds("{\"type\":\"object\"}", "[]", ": must be an object");

@@ -127,6 +127,25 @@ static sl_err flood_metrics(void *self, sl_call *c)
     return ok(self, c);
 }
 
+static sl_err give_up(void *self, sl_call *c)
+{
+    (void)self, (void)c;
+    abort();
+}
+
+__attribute__((noinline)) static int deeper(volatile char *above)
+{
+    volatile char room[1024];
+    room[0] = above[0];
+    return never ? 0 : deeper(room) + room[0];
+}
+
+static sl_err overflow(void *self, sl_call *c)
+{
+    volatile char start = 1;
+    return deeper(&start) ? ok(self, c) : SL_EINTERNAL;
+}
+
 static sl_err leave(void *self, sl_call *c)
 {
     syscall(SYS_exit_group, 3);
@@ -211,6 +230,34 @@ static sl_err escape(void *self, sl_call *c)
     return sl_reply_json(c, 200, sl_json_end(&j));
 }
 
+/* What its grants do not give it, and what they do: the code of each attempt. */
+static sl_err reach(void *self, sl_call *c)
+{
+    static const char *const statements[][2] = {
+        { "own", "select count(*) as n from bench_rows" },     { "other_table", "select * from accounts" },
+        { "joined", "select * from bench_rows b, secrets s" }, { "written", "delete from accounts" },
+        { "hosts_table", "select * from sl_outbox" },          { "schema", "select name from sqlite_master" },
+        { "qualified", "select * from main.bench_rows" },      { "function", "select sqlite_version() as v" },
+        { "table_made", "create table bench_more (id text)" },
+    };
+    const sl_rows *rows;
+    const sl_msg *msg;
+    const sl_response *response;
+    const sl_job job = { .size = sizeof job, .kind = SL("bench.nothing"), .json = SL("{}") };
+    const sl_request request = { .size = sizeof request, .url = SL("http://127.0.0.1:9/") };
+    sl_json j = sl_json_start(c);
+    (void)self;
+    sl_json_open(&j, NULL, '{');
+    sl_json_int(&j, "fetch", c->host->http->fetch(c, &request, &response));
+    sl_json_int(&j, "ask", sl_ask(c, "secrets.resolve", SL("{}"), &msg));
+    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
+        sl_json_int(&j, statements[i][0], c->host->store->query(c, &rows, sl_cstr(statements[i][1]), NULL, 0));
+    sl_json_int(&j, "publish", sl_publish(c, "accounts.made", sl_lit(NULL, 0), SL("{}")));
+    sl_json_int(&j, "enqueue", c->host->jobs->enqueue(c, &job));
+    sl_json_close(&j, '}');
+    return sl_reply_json(c, 200, sl_json_end(&j));
+}
+
 #define BAD(path, run, ...)                                                                                            \
     {                                                                                                                  \
         SL_ROUTE, "GET /bad/" path, run, .doc = "Misbehaves.", __VA_ARGS__                                             \
@@ -231,13 +278,17 @@ static const sl_entry entries[] = {
     BAD("flood-log", flood_log, .deadline_ms = 60000),
     BAD("flood-metrics", flood_metrics, .deadline_ms = 60000),
     BAD("exit", leave, .flags = 0),
+    BAD("abort", give_up, .flags = 0),
+    BAD("overflow", overflow, .flags = 0),
     BAD("garbage", garbage, .flags = 0),
     BAD("second-ready", second_ready, .flags = 0),
     BAD("hosts-word", hosts_word, .flags = 0),
     BAD("frame-flood", frame_flood, .deadline_ms = 60000),
     BAD("escape", escape, .flags = 0),
+    BAD("reach", reach, .flags = 0),
 };
 static const sl_metric metrics[] = { { SL_COUNTER, "bad_flood_total", "Counts too much.", "label" } };
-static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 }, { "sl.metrics", 1, 0 }, { "bench", 1, 0 } };
+static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 }, { "sl.metrics", 1, 0 }, { "sl.bus", 1, 0 },
+                                 { "sl.jobs", 1, 0 }, { "sl.http", 1, 0 },  { "bench", 1, 0 } };
 SL_PLUGIN("bad", "1.0.0", .doc = "Misbehaves in every way.", SL_ENTRIES(entries), SL_METRICS(metrics), SL_NEEDS(needs),
           .grants = "store:bench_*");
