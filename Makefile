@@ -190,14 +190,15 @@ format: ## rewrite the C sources by .clang-format
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
 INSTALL_SDK = $(PREFIX)/share/service-layer/sdk
-SLCTL_COMPLETION := bash-completion/completions zsh/site-functions fish/vendor_completions.d
+SLCTL_SHARE := bash-completion/completions zsh/site-functions fish/vendor_completions.d man/man1
 install: build ## install under PREFIX (DESTDIR honoured), with all that a plugin's author needs
 	install -Dm755 $(APPSERVER) $(DESTDIR)$(PREFIX)/bin/appserver
 	install -Dm755 $(SLCTL) $(DESTDIR)$(PREFIX)/bin/slctl
-	mkdir -p $(SLCTL_COMPLETION:%=$(DESTDIR)$(PREFIX)/share/%)
+	mkdir -p $(SLCTL_SHARE:%=$(DESTDIR)$(PREFIX)/share/%)
 	$(abspath $(SLCTL)) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/slctl
 	$(abspath $(SLCTL)) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_slctl
 	$(abspath $(SLCTL)) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/slctl.fish
+	$(abspath $(SLCTL)) help man > $(DESTDIR)$(PREFIX)/share/man/man1/slctl.1
 	for p in $(PLUGIN_SO); do install -Dm644 $$p $(DESTDIR)$(PREFIX)/lib/service-layer/plugins/$$(basename $$p); done
 	for h in include/service_layer/*.h; do install -Dm644 $$h $(DESTDIR)$(PREFIX)/include/service_layer/$$(basename $$h); done
 	find migrations -name '*.sql' -exec install -Dm644 {} $(DESTDIR)$(PREFIX)/share/service-layer/{} \;

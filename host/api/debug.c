@@ -81,8 +81,8 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "GET /debug/pprof/profile", cpu, .scope = "admin", .query = SECONDS,
       .out = SL_CONTENT("application/octet-stream"), .problems = "409 profile_running",
       .doc = "Sample where CPU time goes, 100 times a CPU second; `go tool pprof` reads the answer." },
-    { SL_ROUTE, "GET /debug/pprof/heap", heap, .scope = "admin",
-      .out = SL_CONTENT("application/octet-stream"), .problems = "409 heap_profile_off",
+    { SL_ROUTE, "GET /debug/pprof/heap", heap, .scope = "admin", .out = SL_CONTENT("application/octet-stream"),
+      .problems = "409 heap_profile_off",
       .doc = "Which calls hold the memory that is in use; `go tool pprof` reads the answer." },
 };
 SL_LINKED_PLUGIN(debug_plugin, "debug", .doc = "Profiles of the running server.", SL_ENTRIES(entries));

@@ -49,6 +49,7 @@ class Server:
             self.args += ["-config", path]
         self.args += list(args)
         self.process = None
+        self.children_crash = False  # a test that crashes plugins on purpose: sanitizers report those; the server's own end by their exit code
         self.start(wait)
 
     def start(self, wait=True):
@@ -162,5 +163,5 @@ class Server:
                 raise AssertionError(f"did not stop within {seconds} s:\n{self.log[-4000:]}")
         log = self.log
         assert code == 0, f"exit code {code}:\n{log[-6000:]}"
-        for word in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
+        for word in () if self.children_crash else ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
             assert word not in log, log[-8000:]
