@@ -444,6 +444,7 @@ def test_help_names_what_the_document_tells(api, slctl):
     golden("explain-things", slctl("explain", "things").stdout)
     golden("explain-things-create", slctl("explain", "things.create").stdout)
     golden("help-exit-codes", slctl("help", "exit-codes").stdout)
+    golden("help-man", slctl("help", "man").stdout)
     golden("help", slctl("help").stdout, [(api.url, "http://ADDR")])
     assert slctl(code=2).stdout == slctl("help").stdout
 
