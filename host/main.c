@@ -433,6 +433,7 @@ int main(int argc, char **argv)
     buf_init(&out, ERRORS_MAX);
     buf_init(&errors, ERRORS_MAX);
     curl_global_init(CURL_GLOBAL_DEFAULT);
+    json_sensitive(false); /* sets how JSON is freed, before there are threads */
     host.cfg = config_load(argc, argv, environ, &errors);
     if (!host.cfg)
         print(stderr, &errors);
