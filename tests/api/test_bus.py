@@ -267,3 +267,33 @@ def test_an_event_whose_transaction_commits_late_is_not_passed_over(postgres, st
     assert resumed.next()[0] == early
     s.close()
     resumed.close()
+
+
+def test_a_client_that_reads_slowly_holds_nobody_back_and_misses_nothing(start):
+    server = start(env={"SERVER_TIMEOUTS_WRITE": "10m"})
+
+    def follow():
+        s = socket.create_connection(("127.0.0.1", server.port))
+        s.settimeout(60)
+        s.sendall((f"GET /system/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nAccept: text/event-stream\r\n\r\n").encode())
+        head = b""
+        while b"retry: 2000" not in head:  # it follows from here on
+            head += s.recv(4096)
+        return s
+
+    def read(s, n):
+        found, tail = [], b""
+        while len(found) < n:
+            data = s.recv(1 << 20)
+            assert data
+            lines = (tail + data).split(b"\n")
+            tail = lines.pop()
+            found += [line[4:].decode() for line in lines if line.startswith(b"id: ")]
+        return found
+
+    slow, fast = follow(), follow()
+    ids = [publish(server, "large.one", {"n": n, "text": "x" * 300000}) for n in range(70)]  # more than one result may hold
+    assert read(fast, len(ids)) == ids
+    assert read(slow, len(ids)) == ids  # it took nothing until now
+    slow.close()
+    fast.close()
