@@ -52,8 +52,12 @@ static size_t check_body(const struct operation *op, const struct request *rq, s
         on_finding(m, "", why);
         return 1;
     }
-    found = op->entry->spec.flags & SL_LIST ? check_page(op, body, m)
-                                            : schema_check(op->entry->out, body, on_finding, m);
+    bool list = op->entry->spec.flags & SL_LIST;
+    if (!list && json_object_get(body, "next_cursor") && !operation_has_field(op->entry->out, "next_cursor")) {
+        log_warn("a route answers a list: its row should have the flag SL_LIST", LOG_C("route", rq->route->name));
+        list = true; /* a plugin may be older than the flag */
+    }
+    found = list ? check_page(op, body, m) : schema_check(op->entry->out, body, on_finding, m);
     json_decref(body);
     return found;
 }
@@ -102,6 +106,10 @@ sl_err conform_success(const struct request *rq)
 void conform_problem(const struct request *rq, int status)
 {
     const struct operation *op = operation_of(rq);
-    if (op && !operation_may_answer(op, status))
+    if (!op || operation_may_answer(op, status)) return;
+    if (op->module->first_party || op->module->linked)
         complain(rq, status, "", "this status is neither common nor among the row's `.problems`");
+    else
+        log_warn("a problem is not among the row's `.problems`", LOG_C("route", rq->route->name),
+                 LOG_I("status", status));
 }
