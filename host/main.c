@@ -9,6 +9,7 @@
 #include "jobs/jobs.h"
 #include "net/fetch.h"
 #include "net/server.h"
+#include "observe/heap.h"
 #include "observe/metrics.h"
 #include "store/store.h"
 #include <curl/curl.h>
@@ -375,6 +376,7 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
 {
     char why[512] = "";
     bool looking = cfg->check || cfg->print || cfg->check_plugin.n;
+    if (!looking) heap_start((size_t)cfg->heap_period); /* before there are other threads */
     if (looking)
         log_setup(SL_ERROR + 1, LOG_AS_TEXT, STDERR_FILENO);
     else

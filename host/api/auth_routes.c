@@ -3,7 +3,9 @@
 #include "api/api.h"
 #include "api/wallet.h"
 #include "base/log.h"
+#include "http/audit.h"
 #include "http/http.h"
+#include "observe/metrics.h"
 #include <service_layer/json.h>
 
 #define CREDENTIALS                                                                                                    \
@@ -79,6 +81,14 @@ sl_err auth_unavailable(sl_call *c)
     return sl_problem(c, 404, "sign_in_disabled", "Nobody can sign in here: that is not configured.");
 }
 
+void auth_count(const char *way, const char *outcome)
+{
+    static metric *total;
+    if (!total) total = metric_get(SL_COUNTER, "auth_sign_ins_total", "way,outcome", "Attempts to sign in.");
+    const sl_str labels[] = { sl_cstr(way), sl_cstr(outcome) };
+    metric_add(total, 1, labels, 2);
+}
+
 /* ---- routes ---- */
 static sl_err login(void *self, sl_call *pub)
 {
@@ -89,16 +99,25 @@ static sl_err login(void *self, sl_call *pub)
     (void)self;
     if (!sessions_possible()) return auth_unavailable(pub);
     uint32_t wait = throttle_take(user, remote);
-    if (wait) return auth_slow_down(pub, wait);
+    if (wait) {
+        auth_count("password", "delayed");
+        return auth_slow_down(pub, wait);
+    }
     sl_err e = password_check(c, user, sl_body(pub, "password"), &good);
     if (e) return e;
     if (good) e = session_open(c, IDENTITY_USER, user, &s);
     if (!good || e == SL_EDENIED) {
+        auth_count("password", "refused");
         log_warn("sign-in refused", LOG_S("user", user), LOG_S("remote", remote));
+        /* What is no user's name may be a password that was typed into the wrong field. */
+        audit_outcome(c, user_known(user) ? sl_format(pub, "sign-in of %.*s refused", STR_ARG(user))
+                                          : SL("sign-in of an unknown user refused"));
         return sl_problem(pub, 401, "invalid_credentials", "User or password is wrong.");
     }
     if (e) return e;
     throttle_clear(user, remote);
+    audit_outcome(c, sl_format(pub, "%.*s signed in, session %.*s", STR_ARG(user), STR_ARG(s.id)));
+    auth_count("password", "succeeded");
     log_info("signed in", LOG_S("user", user), LOG_S("session", s.id), LOG_S("remote", remote));
     return auth_reply(pub, &s);
 }
@@ -111,11 +130,14 @@ static sl_err refresh(void *self, sl_call *pub)
     (void)self;
     if (!sessions_possible()) return auth_unavailable(pub);
     sl_err e = session_refresh(c, sl_body(pub, "refresh_token"), &s, &stolen);
+    if (!e) auth_count("refresh", "succeeded");
     if (!e) return auth_reply(pub, &s);
     if (e != SL_EDENIED) return e;
+    auth_count("refresh", stolen ? "stolen" : "refused");
     if (stolen) {
         e = sl_commit(pub); /* the problem below rolls back what is not committed */
         if (e) return e;
+        audit_outcome(c, sl_format(pub, "a refresh token came twice: session %.*s is revoked", STR_ARG(s.id)));
         log_warn("a refresh token came twice: its session is revoked", LOG_S("session", s.id),
                  LOG_S("remote", sl_fact(pub, "remote")));
     }

@@ -1,6 +1,7 @@
 /* debug.c - profiles of the running server for administrators, in the form that pprof reads; linked in. */
 #include "api/api.h"
 #include "base/log.h"
+#include "observe/heap.h"
 #include "observe/profile.h"
 
 enum { FILES_MAX = 256, BODY_MAX = 32 << 20, SECONDS_DEFAULT = 10, WRITE_MS = 60000 };
@@ -66,9 +67,22 @@ static sl_err cpu(void *self, sl_call *c)
     return e ? e : written;
 }
 
+static sl_err heap(void *self, sl_call *c)
+{
+    (void)self;
+    if (!heap_on())
+        return sl_problem(c, 409, "heap_profile_off",
+                          "Allocations are not sampled: see the setting debug.heap_period.");
+    call_deadline((call *)c, WRITE_MS);
+    return answer(c, "heap", heap_write);
+}
+
 static const sl_entry entries[] = {
     { SL_ROUTE, "GET /debug/pprof/profile", cpu, .scope = "admin", .query = SECONDS,
       .out = SL_CONTENT("application/octet-stream"), .problems = "409 profile_running",
       .doc = "Sample where CPU time goes, 100 times a CPU second; `go tool pprof` reads the answer." },
+    { SL_ROUTE, "GET /debug/pprof/heap", heap, .scope = "admin", .out = SL_CONTENT("application/octet-stream"),
+      .problems = "409 heap_profile_off",
+      .doc = "Which calls hold the memory that is in use; `go tool pprof` reads the answer." },
 };
 SL_LINKED_PLUGIN(debug_plugin, "debug", .doc = "Profiles of the running server.", SL_ENTRIES(entries));

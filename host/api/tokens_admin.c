@@ -35,6 +35,16 @@
               SL_REQUIRED("scopes", SL_LIST("\"type\":\"string\"", 64), "What it holds."))
 #define ROLES SL_OBJECT(SL_REQUIRED("items", SL_LIST("\"type\":\"object\"", 128), "The roles: name and scopes."))
 
+#define SESSION                                                                                                        \
+    SL_OBJECT(SL_REQUIRED("id", SL_ID, "The session."),                                                                \
+              SL_REQUIRED("kind", SL_ENUM("user", "wallet"), "How it began."),                                         \
+              SL_REQUIRED("subject", "\"type\":\"string\"", "The user's name or the wallet's address."),               \
+              SL_REQUIRED("created_at", SL_TIME, "When they signed in."),                                              \
+              SL_REQUIRED("refreshed_at", SL_TIME, "When it was refreshed last."),                                     \
+              SL_REQUIRED("expires_at", SL_TIME, "When it ends unless it is refreshed."),                              \
+              SL_REQUIRED("revoked_at", SL_TIME, "Since when it is ended."))
+#define SESSION_FILTER SL_OBJECT(SL_OPTIONAL("subject", SL_STRING(1, 128), "Only this user's or wallet's."))
+
 #define COLUMNS                                                                                                        \
     "id, name, role, scopes, tenants, created_by, created_at, expires_at, last_used_at, revoked_at, revoked_by"
 #define DEFAULT_REVOCATION (30LL * 24 * 3600 * 1000000)
@@ -162,6 +172,28 @@ static sl_err revoke_id(void *self, sl_call *c)
     return e ? e : sl_reply_empty(c, 204);
 }
 
+#define SESSIONS "select id, kind, subject, created_at, refreshed_at, expires_at, revoked_at from sl_sessions where "
+
+static sl_err list_sessions(void *self, sl_call *c)
+{
+    sl_str subject = sl_param(c, "subject");
+    (void)self;
+    if (sl_given(subject)) return sl_reply_list(c, SESSIONS "subject = $1 {{page}}", subject);
+    return sl_reply_list(c, SESSIONS "id <> '' {{page}}");
+}
+
+static sl_err end_session(void *self, sl_call *c)
+{
+    const sl_rows *rows;
+    sl_str id = sl_path(c, "id");
+    (void)self;
+    sl_err e = sl_query(c, &rows, "select 1 as there from sl_sessions where id = $1", id);
+    if (e) return e;
+    if (!rows->rows) return sl_problem(c, 404, "session_not_found", "There is no such session.");
+    e = session_end((call *)c, id);
+    return e ? e : sl_reply_empty(c, 204);
+}
+
 static sl_err list_roles(void *self, sl_call *c)
 {
     sl_json j = sl_json_start(c);
@@ -187,14 +219,21 @@ static sl_err list_roles(void *self, sl_call *c)
 
 static const sl_entry entries[] = {
     { SL_ROUTE, "POST /admin/tokens", create_token, .scope = "admin", .in = CREATE, .out = NEW_TOKEN, .status = 201,
-      .flags = SL_SENSITIVE, .doc = "Make a token. It is shown in this answer only; the server keeps its hash." },
+      .flags = SL_SENSITIVE, .problems = "422 unknown_role",
+      .doc = "Make a token. It is shown in this answer only; the server keeps its hash." },
     { SL_ROUTE, "GET /admin/tokens", list_tokens, .scope = "admin", .out = TOKEN, .flags = SL_LIST,
       .doc = "List the tokens made at run time, revoked ones too, newest first." },
-    { SL_ROUTE, "GET /admin/tokens/{id}", get_token, .scope = "admin", .out = TOKEN, .doc = "Show one token." },
+    { SL_ROUTE, "GET /admin/tokens/{id}", get_token, .scope = "admin", .out = TOKEN, .problems = "404 token_not_found",
+      .doc = "Show one token." },
     { SL_ROUTE, "DELETE /admin/tokens/{id}", revoke_token, .scope = "admin", .status = 204,
-      .doc = "Revoke a token: here at once, in other replicas within two seconds." },
+      .problems = "404 token_not_found", .doc = "Revoke a token: here at once, in other replicas within two seconds." },
     { SL_ROUTE, "POST /admin/revocations", revoke_id, .scope = "admin", .in = REVOKE, .status = 204,
       .doc = "Revoke a JWT by its `jti`, or a session by its id." },
+    { SL_ROUTE, "GET /admin/sessions", list_sessions, .scope = "admin", .query = SESSION_FILTER, .out = SESSION,
+      .doc = "List the sessions of users and wallets, newest first." },
+    { SL_ROUTE, "DELETE /admin/sessions/{id}", end_session, .scope = "admin", .status = 204,
+      .problems = "404 session_not_found",
+      .doc = "End a session: here at once, in other replicas within two seconds." },
     { SL_ROUTE, "GET /admin/roles", list_roles, .scope = "admin", .out = ROLES, .doc = "The roles and their scopes." },
 };
 static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 } };

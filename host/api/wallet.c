@@ -3,12 +3,14 @@
 #include "api/wallet.h"
 #include "base/id.h"
 #include "base/log.h"
+#include "http/audit.h"
 #include <service_layer/json.h>
 
 enum { CHALLENGE_S = 300 };
 
 static sl_err bad_proof(sl_call *c, const char *why)
 {
+    auth_count("wallet", "refused");
     log_warn("sign-in refused", LOG_S("wallet", sl_body(c, "wallet")), LOG_C("why", why),
              LOG_S("remote", sl_fact(c, "remote")));
     return sl_problem(c, 401, "invalid_signature", why);
@@ -64,7 +66,10 @@ sl_err wallet_login(void *self, sl_call *pub)
     (void)self;
     if (!wallets_may_sign_in()) return auth_unavailable(pub);
     uint32_t wait = throttle_take(wallet, remote);
-    if (wait) return auth_slow_down(pub, wait);
+    if (wait) {
+        auth_count("wallet", "delayed");
+        return auth_slow_down(pub, wait);
+    }
     const char *why = check_proof(pub, wallet, &until);
     if (why) return bad_proof(pub, why);
     sl_err e = sl_query(pub, &rows, "insert into sl_wallet_nonces (nonce, expires_at) values ($1, $2)",
@@ -73,6 +78,8 @@ sl_err wallet_login(void *self, sl_call *pub)
     if (!e) e = session_open(c, IDENTITY_WALLET, wallet, &s);
     if (e) return e;
     throttle_clear(wallet, remote);
+    audit_outcome(c, sl_format(pub, "%.*s signed in, session %.*s", STR_ARG(wallet), STR_ARG(s.id)));
+    auth_count("wallet", "succeeded");
     log_info("signed in", LOG_S("wallet", wallet), LOG_S("session", s.id), LOG_S("remote", remote));
     return auth_reply(pub, &s);
 }

@@ -28,4 +28,5 @@ sl_err wallet_login(void *self, sl_call *c);
 sl_err auth_reply(sl_call *c, const struct session *s);
 sl_err auth_slow_down(sl_call *c, uint32_t seconds);
 sl_err auth_unavailable(sl_call *c);
+void auth_count(const char *way, const char *outcome); /* auth_sign_ins_total */
 #endif

@@ -1,6 +1,7 @@
 /* json.c - JSON at the host's edges: parsing by Jansson with our limits, writing straight into a buffer. */
 #include "base/json.h"
 #include "base/clock.h"
+#include <malloc.h>
 #include <stdlib.h>
 
 enum { DEPTH_MAX = 64 };
@@ -169,4 +170,34 @@ void json_field_raw(buf *b, const char *name, sl_str json)
 {
     json_add_name(b, name);
     buf_add_str(b, json.p ? json : SL("null"));
+}
+
+void json_wipe(json_t *v)
+{
+    size_t i;
+    const char *key;
+    json_t *item;
+    if (json_is_object(v)) {
+        json_object_foreach(v, key, item) { json_wipe(item); }
+    } else if (json_is_array(v)) {
+        json_array_foreach(v, i, item) { json_wipe(item); }
+    } else if (json_is_string(v)) {
+        explicit_bzero((char *)(uintptr_t)json_string_value(v), json_string_length(v));
+    }
+}
+
+static bool sensitive;
+
+static void wipe_and_free(void *p)
+{
+    if (sensitive && p) explicit_bzero(p, malloc_usable_size(p));
+    free(p);
+}
+
+void json_sensitive(bool on)
+{
+    static bool set;
+    if (!set) json_set_alloc_funcs(malloc, wipe_and_free);
+    set = true;
+    sensitive = on;
 }

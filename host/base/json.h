@@ -12,6 +12,9 @@ sl_str json_write(arena *a, const json_t *v); /* compact text */
 json_t *json_point(json_t *root, sl_str at);
 /* As the contract hands values over: text decoded, null absent, anything else as JSON text. */
 sl_str json_plain(arena *a, const json_t *v);
+/* While it is on, what Jansson frees is zeroed first: copies that the parser makes, values that hold secrets. */
+void json_sensitive(bool on);
+void json_wipe(json_t *v);                     /* zeroes all text in it, which nobody may use any more; accepts NULL */
 static inline sl_str json_str(const json_t *v) /* absent unless a string */
 {
     return json_is_string(v) ? sl_lit(json_string_value(v), json_string_length(v)) : sl_lit(NULL, 0);

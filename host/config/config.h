@@ -67,6 +67,7 @@ struct config {
     /* jobs, bus, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,
         job_backoff_max_ms, job_history_ms;
+    int64_t heap_period;
     sl_str trace_endpoint, trace_headers, trace_service, trace_ratio;
     int64_t trace_queue, trace_batch, trace_interval_ms, trace_timeout_ms;
     int64_t bus_retention_ms, bus_max_streams, bus_heartbeat_ms;

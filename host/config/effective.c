@@ -166,7 +166,7 @@ json_t *config_for_plugin(const struct config *cfg, const char *plugin, const js
     }
     arena_free(scratch.pub.arena);
     if (l.failed == 0) return out;
-    config_wipe_json(out);
+    json_wipe(out);
     json_decref(out);
     return NULL;
 }

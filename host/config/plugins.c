@@ -161,10 +161,10 @@ int config_plugin_line(const struct config *cfg, const char *plugin, const char 
 void config_free_plugins(struct config *cfg)
 {
     for (struct plugin_config *p = cfg->plugins; p; p = p->next) {
-        config_wipe_json(p->config);
+        json_wipe(p->config);
         json_decref(p->config);
         json_decref(p->lines);
-        config_wipe_json(p->section);
+        json_wipe(p->section);
         json_decref(p->section);
     }
     cfg->plugins = NULL;

@@ -211,7 +211,7 @@ void config_write_plugin(const struct config *cfg, const char *plugin, const jso
     json_object_foreach(shown, key, value)
     {
         if (!json_is_true(json_object_get(json_object_get(properties, key), "writeOnly"))) continue;
-        config_wipe_json(value);
+        json_wipe(value);
         json_object_set_new(shown, key, json_string("***"));
     }
     json_field_int(out, "line", p ? p->line : 0);

@@ -255,6 +255,9 @@ const struct setting settings[] = {
     { "tracing.timeout", SET_DURATION, PUB(trace_timeout_ms), "10s", .min = 10, .max = HOUR,
       .doc = "For the collector to take a batch." },
 
+    { "debug.heap_period", SET_SIZE, PUB(heap_period), "2MiB", .min = 0, .max = GIB,
+      .doc = "One allocation each so many bytes is remembered for `GET /debug/pprof/heap`; 0 = none." },
+
     { "auth.tokens", SET_LIST, PUB(api_tokens), "", "API_TOKENS API_TOKEN", "api-tokens", .check = check_token,
       .secret = true, .doc = "Bearer tokens of services: every tenant, no administration." },
     { "auth.admin_tokens", SET_LIST, PUB(admin_tokens), "", "ADMIN_TOKENS ADMIN_TOKEN", .check = check_token,

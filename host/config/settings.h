@@ -67,7 +67,6 @@ const char *config_env_name(const struct setting *s, char *room, size_t size); /
  * content lands in the arena. `used` is the name that was found. False: complained. */
 bool config_env(struct load *l, const char *name, bool secret, const char *path, sl_str *value, const char **used);
 void config_wipe(sl_str s);
-void config_wipe_json(json_t *v);
 
 /* ---- file.c ---- */
 void config_read_file(struct load *l, const char *name);

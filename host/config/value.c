@@ -12,20 +12,6 @@ void config_wipe(sl_str s)
     if (s.p && s.n) explicit_bzero((void *)(uintptr_t)s.p, s.n); /* host-owned memory behind a read-only view */
 }
 
-void config_wipe_json(json_t *v)
-{
-    size_t i;
-    const char *key;
-    json_t *item;
-    if (json_is_object(v)) {
-        json_object_foreach(v, key, item) { config_wipe_json(item); }
-    } else if (json_is_array(v)) {
-        json_array_foreach(v, i, item) { config_wipe_json(item); }
-    } else if (json_is_string(v)) {
-        config_wipe(json_str(v));
-    }
-}
-
 void config_complain(struct load *l, struct origin o, const char *path, const char *format, ...)
 {
     char text[512];

@@ -109,6 +109,7 @@ static void on_head(exchange *x)
         answer_unrouted(rq, found, &m);
         return;
     }
+    x->sensitive = rq->route->flags & SL_SENSITIVE;
     if (!admit(rq)) {
         refuse(rq);
         return;

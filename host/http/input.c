@@ -172,7 +172,9 @@ static bool read_body(struct request *rq, struct findings *f)
     }
     json_decref(rq->body);
     /* Neither a body nor a type of one: an object without fields. */
+    json_sensitive(rq->route->flags & SL_SENSITIVE);
     rq->body = json_read(x->body.n || sl_given(rq->known.content_type) ? x->body : SL("{}"), why, sizeof why);
+    json_sensitive(false);
     if (!rq->body)
         return set_problem(rq, 400, "malformed_json", arena_printf(x->arena, "The body is not valid JSON: %s.", why));
     schema_check(rq->entry->in, rq->body, add_finding, f);

@@ -63,7 +63,11 @@ struct request *request_open(exchange *x)
 
 void request_close(struct request *rq)
 {
+    bool sensitive = rq->route && (rq->route->flags & SL_SENSITIVE);
+    if (sensitive && rq->out.p) explicit_bzero(rq->out.p, rq->out.room);
+    json_sensitive(sensitive);
     json_decref(rq->body);
+    json_sensitive(false);
     json_decref(rq->query);
     if (rq->entry) module_unpin(rq->entry);
     router_drop(rq->router);

@@ -82,6 +82,7 @@ sl_str token_make(arena *a, sl_str *hash);
 /* [S] Is it this user's password? bcrypt runs on the thread pool, two at a time; for a name that nobody has it takes as
  * long. SL_EBUSY: 64 are in line. */
 sl_err password_check(call *c, sl_str user, sl_str password, bool *good);
+bool user_known(sl_str user);                                     /* for what is told to administrators only */
 bool password_hash(const char *password, char *out, size_t room); /* for the command line; cost 12 */
 
 /* ---- throttle.c: wrong passwords and signatures ---- */

@@ -12,6 +12,8 @@ const struct user *user_find(sl_str name)
     return NULL;
 }
 
+bool user_known(sl_str name) { return user_find(name) != NULL; }
+
 /* ---- the line: passwords must not take the whole pool, which files and names need too ---- */
 struct waiter {
     call *c;

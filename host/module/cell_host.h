@@ -33,6 +33,7 @@ struct cell {
 
 /* ---- cell_io.c ---- */
 int cell_connect(struct cell *k);                /* spawn and listen; 0 or an errno */
+void cell_listen(struct cell *k);                /* to k->fd and k->pidfd */
 void cell_send(struct cell *k);                  /* what was written to k->out leaves at the end of this turn */
 void cell_flush(void *k);                        /* now */
 void cell_kill(struct cell *k, const char *why); /* cell_died follows; why: NULL = as its status says */

@@ -225,6 +225,12 @@ static void poll_on(struct cell *k, uv_poll_t *p, int fd, uv_poll_cb fn)
     uv_poll_start(p, UV_READABLE, fn);
 }
 
+void cell_listen(struct cell *k)
+{
+    poll_on(k, &k->socket, k->fd, on_socket);
+    poll_on(k, &k->process, k->pidfd, on_end);
+}
+
 int cell_connect(struct cell *k)
 {
     int e = cell_spawn(k->g, &k->pid, &k->fd);
@@ -240,7 +246,6 @@ int cell_connect(struct cell *k)
     }
     k->alive = true;
     k->last[0] = 0;
-    poll_on(k, &k->socket, k->fd, on_socket);
-    poll_on(k, &k->process, k->pidfd, on_end);
+    cell_listen(k);
     return 0;
 }

@@ -133,14 +133,18 @@ static void on_crash(int number, siginfo_t *info, void *context)
 
 void crash_watch(void)
 {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    const bool sanitized = true; /* they report crashes themselves, with more */
+#else
+    const bool sanitized = false;
+#endif
     static char stack[STACK];
     static const int deadly[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
     const stack_t other = { .ss_sp = stack, .ss_size = sizeof stack }; /* a fiber's own may be what is used up */
     struct sigaction a = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    loop_thread = pthread_self();
+    if (sanitized) return;
     sigaltstack(&other, NULL);
     for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
         sigaction(deadly[i], &a, NULL);
-#endif
-    loop_thread = pthread_self();
 }

@@ -15,8 +15,9 @@ void spare_take(buf *b, size_t max)
     b->max = max;
 }
 
-void spare_give(buf *b)
+void spare_give(const struct conn *c, buf *b)
 {
+    if (c->sensitive && b->p) explicit_bzero(b->p, b->room);
     if (b->p && b->room <= SPARE_ROOM && n_spare < SPARE_MAX && srv.running) {
         buf_clear(b);
         spare[n_spare++] = *b;
@@ -89,6 +90,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
         tls_input(c, b->base, (size_t)n);
     else
         conn_input(c, b->base, (size_t)n);
+    if (c->sensitive) explicit_bzero(b->base, (size_t)n);
     conn_work(c);
 }
 
@@ -123,13 +125,13 @@ static void finish(struct conn *c)
         tls_bye(c);
         uv_buf_t b = uv_buf_init(c->wire.p, (unsigned)c->wire.n);
         if (c->wire.n) uv_try_write(&c->io.stream, &b, 1);
-        spare_give(&c->wire);
+        spare_give(c, &c->wire);
     }
     if (!c->linger || c->eof || uv_fileno(&c->io.handle, &fd) || shutdown(fd, SHUT_WR)) {
         conn_close(c);
         return;
     }
-    spare_give(&c->in);
+    spare_give(c, &c->in);
     conn_phase(c, CONN_LINGER, LINGER_MS);
 }
 
@@ -139,7 +141,7 @@ static void on_written(uv_write_t *w, int status)
     c->writing = false;
     if (c->phase == CONN_CLOSED) return;
     srv.stats.bytes_out += c->flight.n;
-    spare_give(&c->flight);
+    spare_give(c, &c->flight);
     if (status < 0)
         conn_close(c);
     else
@@ -165,7 +167,7 @@ static void flush(struct conn *c)
     }
     srv.stats.bytes_out += (uint64_t)done;
     if ((size_t)done == b->n) {
-        spare_give(b);
+        spare_give(c, b);
         return;
     }
     c->flight = *b;
@@ -196,7 +198,7 @@ void conn_work(struct conn *c)
         flush(c);
     } while (c->in.n && may_parse(c) && c->phase < CONN_FLUSH);
     if (c->phase == CONN_CLOSED) return;
-    if (!c->in.n && c->in.p) spare_give(&c->in);
+    if (!c->in.n && c->in.p) spare_give(c, &c->in);
     if (!conn_unsent(c)) {
         if (c->phase == CONN_FLUSH)
             finish(c);
@@ -241,10 +243,10 @@ static void on_closed(uv_handle_t *h)
 {
     struct conn *c = h->data;
     tls_free(c);
-    spare_give(&c->in);
-    spare_give(&c->out);
-    spare_give(&c->wire);
-    spare_give(&c->flight);
+    spare_give(c, &c->in);
+    spare_give(c, &c->out);
+    spare_give(c, &c->wire);
+    spare_give(c, &c->flight);
     free(c);
 }
 

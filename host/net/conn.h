@@ -79,8 +79,9 @@ struct conn {
     size_t body_bytes, head_bytes, queue_seen;
     sl_str peer; /* in peer_text, or "unix" */
     enum phase phase;
-    bool keep;     /* the client allows another request */
-    bool early_ok; /* an answer in on_head need not close: the body is here */
+    bool keep;      /* the client allows another request */
+    bool early_ok;  /* an answer in on_head need not close: the body is here */
+    bool sensitive; /* it has carried a secret: its buffers are wiped before they go back to the pool */
     bool line_start, half_end, at_trailers, in_trailers, paused, busy, dirty, writing, reading, linger, eof, trusted;
     char last; /* byte before base */
     char peer_text[46];
@@ -112,9 +113,9 @@ void conn_touch(struct conn *c); /* something was added to out: conn_work will c
 void conn_close(struct conn *c);
 void conn_check(struct conn *c, uint64_t now); /* time limits */
 size_t conn_unsent(const struct conn *c);
-/* A buffer with memory out of a small pool, and back to it. */
+/* A buffer of the connection with memory out of a small pool, and back to it. */
 void spare_take(buf *b, size_t max);
-void spare_give(buf *b);
+void spare_give(const struct conn *c, buf *b);
 void spare_clear(void);
 
 /* ---- conn_parse.c ---- */

@@ -156,6 +156,7 @@ static int announce(struct conn *c, struct request *r, bool has_body, uint64_t l
     r->claimed = true;
     srv.stats.requests++;
     srv.hooks.on_head(&r->pub);
+    if (c->r == r && r->pub.sensitive) c->sensitive = true;
     if (!c->r) return c->phase == CONN_SKIP ? 0 : HPE_USER; /* answered (or the server was closed) */
     if (!chunked && length > r->pub.max_body)
         return refuse(c, 413, "body_too_large", "The request's body is too large.");

@@ -45,12 +45,20 @@ struct request *request_take(struct conn *c)
     return r;
 }
 
+static void wipe(struct request *r)
+{
+    if (r->head) explicit_bzero(r->head, r->head_room);
+    if (r->body.p) explicit_bzero(r->body.p, r->body.room);
+    arena_wipe(r->pub.arena);
+}
+
 void request_release(struct request *r)
 {
     if (r->leaving) { /* request_gone still needs it, and frees it */
         r->ended = true;
         return;
     }
+    if (r->pub.sensitive) wipe(r);
     if (pooled >= POOL_MAX || !srv.running || r->head_room > HEAD_KEEP || r->pairs_room > 4 * PAIRS_ROOM) {
         request_free(r);
         return;

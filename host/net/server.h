@@ -18,6 +18,7 @@ struct exchange {
     sl_str scheme, host; /* after trusted proxies; host may be "" in HTTP/1.0 */
     uint64_t started;    /* clock_monotonic() when its first byte came */
     size_t max_body;     /* on_head may lower or raise it */
+    bool sensitive;      /* on_head sets it: the memory that held this request and its answer is wiped */
     void *user;          /* of the one who answers */
     /* Set by the user, in on_head or later: the client left, or closed its sending side, or was cut off, before the
      * answer was complete. The exchange is freed when it returns, so nothing may be called for it then or after.

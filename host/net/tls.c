@@ -149,6 +149,7 @@ void tls_input(struct conn *c, const char *p, size_t n)
         int got = SSL_read(c->ssl, plain, sizeof plain);
         if (got > 0) {
             conn_input(c, plain, (size_t)got);
+            if (c->sensitive) explicit_bzero(plain, (size_t)got);
             continue;
         }
         int e = SSL_get_error(c->ssl, got);
@@ -167,7 +168,7 @@ bool tls_encrypt(struct conn *c)
     size_t done = 0;
     bool ok = SSL_write_ex(c->ssl, c->out.p, c->out.n, &done) == 1 && done == c->out.n;
     ERR_clear_error();
-    spare_give(&c->out);
+    spare_give(c, &c->out);
     return ok;
 }
 

@@ -142,7 +142,7 @@ static char *put_text(char *p, unsigned field, sl_str s)
 {
     *p++ = (char)(field << 3 | 2);
     p = put_number(p, s.n);
-    memcpy(p, s.p, s.n);
+    if (s.n) memcpy(p, s.p, s.n);
     return p + s.n;
 }
 

@@ -21,6 +21,14 @@ static const struct field *last_path_field(const struct fields *f)
     return last;
 }
 
+static const struct field *in_body(const struct fields *f, const char *path)
+{
+    const char *name = keep_copy(path, strcspn(path, "."));
+    for (size_t i = 0; i < f->n; i++)
+        if (f->list[i].where == IN_BODY && word_is(name, f->list[i].name)) return &f->list[i];
+    return NULL;
+}
+
 /* What a flag's name means: the field, the rest of a dotted path, and whether its value is a file or `false`. */
 struct meaning {
     const struct field *field;
@@ -30,11 +38,15 @@ struct meaning {
 
 static struct meaning meaning_of(const struct fields *f, const char *flag)
 {
-    if (starts(flag, "body.") && !field_find(f, "body"))
-        flag += 5; /* for a field that is called like a flag of slctl */
     size_t n = strcspn(flag, ".");
     struct meaning m = { .below = flag[n] ? flag + n + 1 : NULL };
     const char *name = keep_copy(flag, n);
+    if (m.below && strcmp(name, "body") == 0 &&
+        (m.field = in_body(f, m.below))) { /* when its name means something else */
+        const char *dot = strchr(m.below, '.');
+        m.below = dot ? dot + 1 : NULL;
+        return m;
+    }
     if (!(m.field = field_find(f, name)) && !m.below) {
         if (starts(name, "no-") && (m.field = field_find(f, name + 3)) && is_switch(m.field->schema))
             m.off = true;
@@ -193,7 +205,7 @@ static void need_all(const struct parsed *p, const json_t *body)
         const struct field *f = &p->f->list[i];
         const json_t *have = f->where == IN_BODY ? body : p->in[f->where];
         if (f->required && !json_object_get(have, f->name))
-            text_printf(&missing, "%s--%s", missing.n ? ", " : "", flag_name(f->name));
+            text_printf(&missing, "%s--%s", missing.n ? ", " : "", field_flag_name(p->f, f));
     }
     if (missing.n) fail(USAGE, "Missing: %s. `slctl %s --help` describes them.", missing.p, command_text(p->c));
 }

@@ -90,9 +90,9 @@ static void offer_values(struct ask *a, const char *name, const struct field *fi
 static void offer_flags(struct ask *a, const struct fields *f)
 {
     for (size_t i = 0; f && i < f->n; i++)
-        if (f->list[i].where != IN_PATH) offer(a, keep_text("--%s", flag_name(f->list[i].name)), f->list[i].doc);
+        if (f->list[i].where != IN_PATH) offer(a, keep_text("--%s", field_flag_name(f, &f->list[i])), f->list[i].doc);
     for (size_t i = 0; f && i < f->n; i++)
-        if (f->list[i].where == IN_PATH) offer(a, keep_text("--%s", flag_name(f->list[i].name)), f->list[i].doc);
+        if (f->list[i].where == IN_PATH) offer(a, keep_text("--%s", field_flag_name(f, &f->list[i])), f->list[i].doc);
     for (const struct flag *g = global_flags; g->name; g++)
         if (!f || !field_find(f, g->name)) offer(a, keep_text("--%s", g->name), g->doc);
 }

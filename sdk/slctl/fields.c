@@ -235,3 +235,10 @@ const struct field *field_find(const struct fields *f, const char *flag)
     }
     return found;
 }
+
+const char *field_flag_name(const struct fields *f, const struct field *field)
+{
+    const char *name = flag_name(field->name);
+    bool taken = connection_flag(name) || field_find(f, field->name) != field;
+    return taken && field->where == IN_BODY ? keep_text("body.%s", name) : name;
+}

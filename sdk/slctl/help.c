@@ -48,7 +48,7 @@ static const char values[] =
     "  --value @@text               text that begins with @\n"
     "  --value-file FILE            the same as --value @FILE\n"
     "  --source ID                  short for --source-id; - and _ are alike in names\n"
-    "  --body.timeout 5s            a field that is called like a flag of slctl\n"
+    "  --body.token X               a field of the body whose name means something else\n"
     "  -f FILE, -f -                the whole body as JSON or YAML; flags change fields of it\n"
     "  null                         where the field may be null\n";
 
@@ -143,7 +143,7 @@ static void print_fields(const struct document *d, const struct fields *f, enum 
     size_t pad = 0, n = 0;
     for (size_t i = 0; i < f->n; i++) {
         if (f->list[i].where != where) continue;
-        size_t own = strlen(visible(f->list[i].name)) + 2;
+        size_t own = strlen(field_flag_name(f, &f->list[i])) + 2;
         if (own > pad) pad = own;
         n++;
     }
@@ -156,7 +156,7 @@ static void print_fields(const struct document *d, const struct fields *f, enum 
                            : initial      ? keep_text(" (default %s)", cell_text(initial, true))
                                           : "";
         const char *type = visible(each->schema ? type_words(d, each->schema) : "text");
-        columns(keep_text("--%s", flag_name(each->name)), pad, keep_text("%s%s", type, visible(more)));
+        columns(keep_text("--%s", field_flag_name(f, each)), pad, keep_text("%s%s", type, visible(more)));
         if (*each->doc) columns("", pad, visible(each->doc));
     }
 }

@@ -201,7 +201,9 @@ static struct answer once(const struct call *c, long ms, CURLcode *code)
 /* Whether the same request may be sent again after it may have reached the server. */
 static bool repeatable(const struct call *c)
 {
-    return strcmp(c->method, "GET") == 0 || strcmp(c->method, "HEAD") == 0 || strcmp(c->method, "PUT") == 0 ||
+    if (strcmp(c->method, "PUT") == 0)
+        return !json_object_get(c->headers, "If-Match"); /* its own effect would refuse it */
+    return strcmp(c->method, "GET") == 0 || strcmp(c->method, "HEAD") == 0 ||
            json_object_get(c->headers, "Idempotency-Key");
 }
 

@@ -136,7 +136,7 @@ bool global_flag(int argc, char **argv, int *i)
 
 bool connection_flag(const char *name)
 {
-    static const char *const names[] = { "addr", "context", "ca-file", "token", "refresh-token", "tenant" };
+    static const char *const names[] = { "addr", "context", "ca-file", "token", "refresh-token" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
     return false;

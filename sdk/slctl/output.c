@@ -175,6 +175,11 @@ void print_value(const json_t *v, json_t *schema, const struct document *d)
     output_flush();
 }
 
+static bool readable(const char *type)
+{
+    return !type || starts(type, "text/") || strstr(type, "json") || strstr(type, "xml") || strstr(type, "yaml");
+}
+
 /* What is no JSON is given on byte by byte, but a terminal is protected from what could steer it. */
 void print_answer(const struct answer *a, json_t *schema, const struct document *d)
 {
@@ -182,6 +187,8 @@ void print_answer(const struct answer *a, json_t *schema, const struct document 
         print_value(a->json, schema, d);
         return;
     }
+    if (isatty(STDOUT_FILENO) && !readable(a->type))
+        fail(USAGE, "The answer is %zu bytes of %s: send it into a file or a program.", a->size, visible(a->type));
     if (!isatty(STDOUT_FILENO)) {
         fwrite(a->body, 1, a->size, stdout);
     } else {

@@ -30,7 +30,8 @@ static int all_pages(struct call *call, const struct document *d, const struct c
     long most = 0;
     if (!takes_cursor(d, c, &most)) fail(USAGE, "slctl %s has no pages: --all has no meaning here.", command_text(c));
     const char *base = call->path, *cursor = NULL;
-    if (most > 0 && !strstr(base, "limit=")) base = with(base, "limit", keep_text("%ld", most));
+    if (most > 0 && !strstr(base, "?limit=") && !strstr(base, "&limit="))
+        base = with(base, "limit", keep_text("%ld", most));
     json_t *items = keep_json(json_array());
     for (int pages = 0; pages < MAX_PAGES; pages++) {
         size_t mark = keep_mark();

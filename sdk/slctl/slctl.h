@@ -187,8 +187,9 @@ json_t *items_schema(const struct document *d, json_t *schema,
                      const char **list_name); /* of a list's elements, or NULL */
 bool has_type(const json_t *schema, const char *type);
 bool is_switch(const json_t *schema); /* true or false and nothing else: its flag needs no value */
-const char *type_words(const struct document *d, json_t *schema);         /* "integer 1..100", "one of a, b" */
-const struct field *field_find(const struct fields *f, const char *flag); /* by the name of its flag */
+const char *type_words(const struct document *d, json_t *schema);               /* "integer 1..100", "one of a, b" */
+const char *field_flag_name(const struct fields *f, const struct field *field); /* without dashes in front */
+const struct field *field_find(const struct fields *f, const char *flag);       /* by the name of its flag */
 
 /* ---- value.c: text of the command line into JSON by a schema ---- */
 /* Kept; fails with USAGE. `flag` is for messages. */

@@ -31,18 +31,23 @@ const char *cell_text(const json_t *v, bool wide)
 }
 
 /* ---- which columns ---- */
+/* Mostly single values? A field of any type may be a list here and there. */
 static bool scalar(json_t *schema, const json_t *items, const char *name)
 {
-    size_t i;
+    size_t i, single = 0, more = 0;
     json_t *item;
+    bool nested = schema && (has_type(schema, "object") || has_type(schema, "array"));
     if (schema && json_is_true(json_object_get(schema, "writeOnly"))) return false;
-    if (schema && (has_type(schema, "object") || has_type(schema, "array"))) return false;
+    if (nested && !has_type(schema, "string") && !has_type(schema, "number")) return false;
     json_array_foreach (items, i, item) {
         json_t *v = json_object_get(item, name);
-        if (json_is_object(v) || json_is_array(v)) return false;
         if (json_is_string(v) && strchr(json_string_value(v), '\n')) return false;
+        if (json_is_object(v) || json_is_array(v))
+            more++;
+        else
+            single++;
     }
-    return true;
+    return more == 0 || single > more;
 }
 
 static bool has_column(const struct column *list, size_t n, const char *name)

@@ -1,4 +1,6 @@
 """test_profiles.py - profiles of the running server: their form, their names, and who may take them."""
+import os
+import re
 import subprocess
 import threading
 import time
@@ -18,7 +20,7 @@ plugins:
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
     """A server that always has something to do."""
-    s = Server(config=CONFIG)
+    s = Server(config=CONFIG, env={"DEBUG_HEAP_PERIOD": "16KiB"})
     script = tmp_path_factory.mktemp("wrk") / "post.lua"
     script.write_text(f'wrk.method = "POST"\nwrk.headers["Authorization"] = "Bearer {TOKEN}"\n'
                       'wrk.headers["Content-Type"] = "application/json"\nwrk.body = \'{"body":"text"}\'\n')
@@ -47,6 +49,30 @@ def test_a_cpu_profile_names_host_library_and_plugin_functions(busy):
     assert any(f.endswith("/appserver") and build for f, build in profile.files.items())
     deepest = max(profile.samples, key=lambda s: len(s[0]))[0]
     assert len(deepest) > 5
+
+
+def test_a_heap_profile_names_those_who_hold_memory(busy):
+    if os.path.basename(BUILD) != "build":
+        pytest.skip("this build's allocator is the sanitizer's or valgrind's")
+    end = time.monotonic() + 60
+    while True:  # the store is in memory: every row that is written stays
+        profile = take(busy, "/debug/pprof/heap")
+        held = [values for stack, values in profile.samples if "add_row" in stack]
+        if sum(space for _, space in held) > 500000:
+            break
+        assert time.monotonic() < end, profile.names()
+        time.sleep(0.2)
+    assert profile.types == [("inuse_objects", "count"), ("inuse_space", "bytes")] and profile.period == 16384
+    with open(f"/proc/{busy.process.pid}/status") as f:
+        resident = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) * 1024
+    assert sum(space for _, (_, space) in profile.samples) < 2 * resident
+    assert all(objects > 0 and space >= objects for _, (objects, space) in profile.samples)
+    assert not any(name in ("malloc", "remember") for stack, _ in profile.samples for name in stack[:1])
+
+
+def test_without_sampling_the_heap_profile_says_so(start):
+    answer = start(env={"DEBUG_HEAP_PERIOD": "0"}).admin("GET", "/debug/pprof/heap")
+    assert (answer.status_code, answer.json()["code"]) == (409, "heap_profile_off")
 
 
 def test_one_profile_at_a_time_and_its_end_when_the_client_leaves(busy):
@@ -78,7 +104,7 @@ def test_one_profile_at_a_time_and_its_end_when_the_client_leaves(busy):
         assert time.monotonic() < end  # the one that nobody waits for must give way
 
 
-@pytest.mark.parametrize("path", ["/debug/pprof/profile"])
+@pytest.mark.parametrize("path", ["/debug/pprof/profile", "/debug/pprof/heap"])
 def test_profiles_are_for_administrators(busy, path):
     assert busy.get(path).status_code == 403
     assert busy.get(path, token=None).status_code == 401

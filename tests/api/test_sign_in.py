@@ -4,6 +4,7 @@ import concurrent.futures
 import hashlib
 import hmac
 import json
+import os
 import subprocess
 import time
 import pytest
@@ -61,6 +62,24 @@ def test_a_user_signs_in_and_is_who_they_are(server):
     assert server.post("/accounts", json={"owner": "x"}, token=reader["token"]).status_code == 403
     for secret in (session["token"], session["refresh_token"], PASSWORD, HASH):
         assert secret not in server.log
+
+
+def test_sign_ins_are_audited_without_what_was_typed(start):
+    server = start(env=SERVER_ENV)
+    session = login(server)
+    login(server, "alice", "typed-wrong", 401)
+    login(server, "typed-into-the-wrong-field", "x", 401)
+    def outcomes():
+        return [r["outcome"] for r in server.admin("GET", "/admin/audit?contains=/auth/login").json()["items"]]
+    end = time.monotonic() + 20
+    while len(outcomes()) < 3:
+        assert time.monotonic() < end, outcomes()
+        time.sleep(0.03)
+    assert sorted(outcomes()) == [f"alice signed in, session {session['session']}", "sign-in of alice refused",
+                                  "sign-in of an unknown user refused"]
+    text = server.admin("GET", "/admin/audit").text
+    for secret in ("typed-wrong", "typed-into-the-wrong-field", PASSWORD, session["token"], session["refresh_token"]):
+        assert secret not in text
 
 
 def test_whoami_of_configured_tokens_and_of_nobody(server):
@@ -147,6 +166,40 @@ def test_an_admin_revokes_a_session(server):
     refused = server.get("/accounts", token=session["token"])
     assert refused.status_code == 401
     assert server.post("/auth/refresh", json={"refresh_token": session["refresh_token"]}, token=None).status_code == 401
+
+
+def test_an_admin_sees_and_ends_sessions(server):
+    session = login(server, "root")
+    listed = server.admin("GET", "/admin/sessions?subject=root").json()["items"]
+    assert listed[0]["id"] == session["session"] and {s["subject"] for s in listed} == {"root"}
+    assert "alice" not in json.dumps(listed) and listed[0]["revoked_at"] is None and listed[0]["kind"] == "user"
+    assert server.admin("DELETE", f"/admin/sessions/{session['session']}").status_code == 204
+    assert server.get("/accounts", token=session["token"]).status_code == 401
+    assert server.admin("GET", "/admin/sessions?limit=500").json()["items"][0]["revoked_at"]
+    assert server.admin("DELETE", "/admin/sessions/x").json()["code"] == "session_not_found"
+    assert 'auth_sign_ins_total{way="password",outcome="succeeded"}' in server.get("/metrics").text
+
+
+def test_users_change_while_the_server_runs(start):
+    config = "auth:\n  jwt_secret: %s\n  users: [\"%s\"]\n"
+    server = start(config=config % (SECRET, f"alice:{HASH}:user:acme"))
+    token = login(server)["token"]
+    assert server.get("/accounts", token=token).status_code == 200
+
+    def reload(text):
+        with open(os.path.join(server.dir, "config.yaml"), "w") as f:
+            f.write(text)
+        return server.admin("POST", "/admin/config/reload", json={})
+
+    assert reload(config % (SECRET, f"alice:{HASH}:reader:globex")).status_code == 200
+    who = server.get("/auth/whoami", token=token).json()
+    assert who["role"] == "reader" and who["tenants"] == ["globex"]  # the same token, with what the configuration says now
+    assert reload(config % (SECRET, f"bob:{HASH}:user")).status_code == 200
+    assert server.get("/accounts", token=token).status_code == 401
+    login(server, "alice", status=401)
+    login(server, "bob")
+    assert reload(config % (SECRET, "bob:plain:user")).status_code == 422
+    login(server, "bob")
 
 
 def test_forged_tokens(server):
@@ -286,3 +339,37 @@ def test_without_configuration_nobody_signs_in(start):
         answer = server.post("/auth/" + path, json=body, token=None)
         assert answer.status_code == 404 and answer.json()["code"] == "sign_in_disabled"
     assert server.get("/auth/whoami", token=ADMIN).status_code == 200
+
+
+def places_in_memory(server, needle):
+    """How often the process holds the bytes, in memory that can be read."""
+    found = 0
+    with open(f"/proc/{server.process.pid}/maps") as maps, open(f"/proc/{server.process.pid}/mem", "rb") as memory:
+        for line in maps:
+            where, rights = line.split()[:2]
+            if not rights.startswith("rw"):
+                continue
+            begin, end = (int(x, 16) for x in where.split("-"))
+            try:
+                memory.seek(begin)
+                found += memory.read(end - begin).count(needle)
+            except OSError:
+                pass
+    return found
+
+
+@pytest.mark.skipif("AddressSanitizer" in os.environ.get("ASAN_OPTIONS", "") or "-address" in APPSERVER,
+                    reason="the sanitizer keeps freed memory as it was")
+def test_a_password_does_not_stay_in_memory(start):
+    server = start(env=SERVER_ENV)
+    secret = "unforgettable-" + base64.b32encode(os.urandom(20)).decode()
+    open_route = "seen-in-memory-" + base64.b32encode(os.urandom(20)).decode()
+    with server.session:
+        server.post("/accounts", json={"owner": open_route})
+        login(server, "alice", secret, 401)
+        login(server, "alice")
+    assert places_in_memory(server, open_route.encode()) > 0  # the search finds what is there
+    end = time.monotonic() + 20
+    while places_in_memory(server, secret.encode()):
+        assert time.monotonic() < end, f"{places_in_memory(server, secret.encode())} copies"
+        time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""test_slctl_client.py - slctl against a scripted server: what it sends, repeats, caches, and makes of hostile answers."""
+"""test_slctl_client.py - slctl against a scripted server: what it sends, repeats, caches, prints and asks for."""
 import fcntl
 import hashlib
 import json
@@ -20,67 +20,11 @@ import yaml
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from fake_api import FakeApi  # noqa: E402
 from slctl import SLCTL, Slctl, golden  # noqa: E402
-
-PROBLEM = {"Content-Type": "application/problem+json"}
+from things import ONE, PROBLEM, ROWS, THINGS, make_document, operation, parameter  # noqa: E402
 
 
 def out(p):
     return json.loads(p.stdout)
-
-
-def operation(name, summary="", parameters=(), body=None, out=None, status="200"):
-    made = {"operationId": name, "summary": summary, "x-sl-module": name.split(".")[0], "parameters": list(parameters),
-            "responses": {status: {"description": "Good."}}}
-    if body:
-        made["requestBody"] = {"content": {"application/json": {"schema": body}}}
-    if out:
-        made["responses"][status]["content"] = {"application/json": {"schema": out}}
-    return made
-
-
-def parameter(name, where, **schema):
-    return {"name": name, "in": where, "required": where == "path", "schema": schema or {"type": "string"}}
-
-
-THING = {"type": "object", "properties": {
-    "id": {"type": "string", "format": "uuid"}, "name": {"type": "string"}, "size": {"type": "integer"},
-    "tags": {"type": "array", "items": {"type": "string"}}, "status": {"type": "string"}}}
-NEW_THING = {"type": "object", "additionalProperties": False, "required": ["name"], "properties": {
-    "name": {"type": "string", "description": "What it is called."},
-    "size": {"type": "integer", "minimum": 1, "maximum": 9},
-    "ratio": {"type": "number"},
-    "loud": {"type": "boolean", "default": False},
-    "kind": {"type": "string", "enum": ["big", "small"]},
-    "tags": {"type": "array", "items": {"type": "string"}},
-    "parts": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer"}}}},
-    "policy": {"type": "object", "additionalProperties": False, "properties": {"max": {"type": "integer"}}},
-    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-    "note": {"type": ["string", "null"]},
-    "owner_id": {"type": "string"},
-    "timeout": {"type": "string"},
-    "token": {"type": "string"}}}
-PAGES = {"type": "object", "properties": {"items": {"type": "array", "items": {"$ref": "#/components/schemas/Thing"}},
-                                          "next_cursor": {"type": ["string", "null"]}}}
-ACCOUNT = parameter("account", "path")
-
-
-def make_document(**more):
-    paths = {
-        "/accounts/{account}/things": {
-            "parameters": [ACCOUNT],
-            "get": operation("things.list", "List things.", [parameter("limit", "query", type="integer", maximum=2),
-                                                             parameter("cursor", "query"), parameter("tag", "query", type="array", items={"type": "string"})],
-                             out=PAGES),
-            "post": operation("things.create", "Make a thing.", body=NEW_THING, out=THING, status="201")},
-        "/accounts/{account}/things/{thing}": {
-            "get": operation("things.get", "Read a thing.", [ACCOUNT, parameter("thing", "path")], out=THING),
-            "patch": operation("things.update", "Change a thing.", [ACCOUNT, parameter("thing", "path")], body=THING),
-            "delete": operation("things.delete", "Delete a thing.", [ACCOUNT, parameter("thing", "path")], status="204")},
-        "/accounts/{account}": {"delete": operation("accounts.delete", "Delete an account.", [ACCOUNT], status="204")},
-        "/report": {"get": {**operation("report.get"), "responses": {"200": {"content": {"application/x-ndjson": {}}}}}},
-    }
-    paths.update(more)
-    return {"openapi": "3.1.0", "info": {"title": "fake", "version": "1"}, "paths": paths, "components": {"schemas": {"Thing": THING}}}
 
 
 @pytest.fixture
@@ -93,9 +37,6 @@ def api():
 @pytest.fixture
 def slctl(api):
     return Slctl(api.url, "tok-123", SERVICE_LAYER_ACCOUNT="acme")
-
-
-THINGS, ONE = "/accounts/acme/things", "/accounts/acme/things/t1"
 
 
 def body_of(api, slctl, *args, **more):
@@ -124,6 +65,21 @@ def test_flags_become_a_typed_body(api, slctl, tmp_path):
     api.answers["GET", THINGS] = [(200, {}, {"items": [], "next_cursor": None})]
     slctl("things", "list", "--tag", "a", "--tag", "b c", "--limit", "2")
     assert api.of("GET", THINGS)[-1][1] == THINGS + "?tag=a&tag=b%20c&limit=2"
+
+
+def test_fields_that_are_called_like_something_else(api, slctl):
+    named = {"type": "object", "required": ["name", "token"], "properties": {"name": {"type": "string"}, "token": {"type": "string"},
+                                                                             "tenant": {"type": "object", "properties": {"a": {"type": "integer"}}}}}
+    api.document = make_document(**{"/named/{name}": {"post": operation("named.create", "", [parameter("name", "path")], body=named)},
+                                    "/filter": {"get": operation("filter.list", "", [parameter("tenant", "query")])}})
+    api.answers["POST", "/named/n"] = [(200, {}, {})]
+    api.answers["GET", "/filter"] = [(200, {}, {})]
+    assert "Missing: --body.name, --body.token." in slctl("named", "create", "n", code=2).stderr
+    slctl("named", "create", "n", "--body.name", "b", "--body.token", "t", "--tenant.a", "1", "--token", "other")
+    sent = api.of("POST", "/named/n")[0]
+    assert json.loads(sent[3]) == {"name": "b", "token": "t", "tenant": {"a": 1}} and sent[2]["authorization"] == "Bearer other"
+    slctl("--tenant", "acts", "filter", "--tenant", "filters")
+    assert api.of("GET", "/filter")[0][1] == "/filter?tenant=filters" and api.of("GET", "/filter")[0][2]["x-tenant-id"] == "acts"
 
 
 def test_a_wrong_command_line_sends_nothing(api, slctl):
@@ -234,11 +190,6 @@ def test_pages_are_followed_to_their_end(api, slctl):
     api.answers["GET", THINGS] = [pages[0]]
     assert "There is more: --all, or --cursor c0" in slctl("things", "list", "-o", "table").stderr
     assert "does not end" in slctl("things", "list", "--all", code=5).stderr
-
-
-ROWS = [{"id": "1", "name": "schön", "size": 1, "tags": ["x"], "status": "ok"},
-        {"id": "2", "name": "日本", "size": 22, "tags": [], "status": "\x1b[31mred\x1b[0m\u009b2J"},
-        {"id": "3", "name": "long " * 30, "size": None, "tags": ["a", "b"], "status": ""}]
 
 
 def test_tables_align_what_people_write_and_show_what_could_steer_a_terminal(api, slctl):
@@ -382,55 +333,6 @@ def test_other_content_is_passed_on_as_it_comes(api, slctl):
     assert slctl("report", code=8).stderr == "slctl: no (403)\n"
 
 
-def hostile_documents():
-    deep = '{"a":' * 5000 + "1" + "}" * 5000
-    loop = make_document()
-    loop["components"]["schemas"]["Thing"] = {"$ref": "#/components/schemas/Thing"}
-    circle = make_document()
-    circle["components"]["schemas"]["Thing"] = {"type": "object", "properties": {"me": {"$ref": "#/components/schemas/Thing"}, "all": {
-        "type": "array", "items": {"$ref": "#/components/schemas/Thing"}}}}
-    bush = make_document()
-    bush["components"]["schemas"]["Thing"] = {"type": "object", "properties": {f"p{i}": {"$ref": "#/components/schemas/Thing"} for i in range(200)}}
-    strange = make_document(**{
-        "/x\r\nHost: evil": {"get": operation("evil.one")}, "//evil.example/x": {"get": operation("evil.two")},
-        "/ok": {"get": operation("a..b"), "post": operation("--flag"), "put": operation("$(reboot)"), "patch": operation("x" * 500)},
-        "/e": {"get": operation("esc.get", "\x1b]0;owned\x07 text \u009b31m", [parameter("\x1b[2J", "query"), {"name": 5}, 7])},
-        "/t": {"get": {**operation("types.get"), "parameters": "none", "responses": [], "requestBody": 3}},
-        "/n": [], "/m": {"get": "text"}})
-    many = make_document(**{f"/m{i}": {"get": operation(f"many.m{i}.get")} for i in range(4500)})
-    return {"empty": "", "text": "hello", "list": "[]", "no paths": '{"openapi": "3.1.0"}', "paths": '{"openapi": "3.1.0", "paths": []}',
-            "deep": deep, "duplicate": '{"openapi": "3.1.0", "openapi": "3.1.0", "paths": {}}', "loop": json.dumps(loop),
-            "circle": json.dumps(circle), "bush": json.dumps(bush), "strange": json.dumps(strange), "many": json.dumps(many), "bytes": b"\xff\xfe{}",
-            "large": '{"openapi": "3.1.0", "paths": {}, "x": "' + "y" * (9 << 20) + '"}'}
-
-
-@pytest.mark.parametrize("name", hostile_documents())
-def test_a_hostile_document_is_an_error_or_harmless(api, slctl, name):
-    api.answers["GET", "/openapi.json"] = [(200, {"Content-Type": "application/json"}, hostile_documents()[name])]
-    api.answers["GET", THINGS] = [(200, {}, {"items": ROWS, "next_cursor": None})]
-    for args in (["help"], ["explain", "things"], ["explain", "things.list"], ["things", "list", "-o", "table"], ["things", "create", "--help"],
-                 ["help", "esc"], ["explain", "esc.get"], ["help", "types"], ["evil"], ["__complete", "--", ""], ["__complete", "--", "esc", "get", "--"]):
-        if name in ("large", "many") and args not in (["help"], ["explain", "things"], ["things", "list", "-o", "table"]):
-            continue
-        p = slctl("--refresh", *args, code=None)
-        assert p.returncode in (0, 2, 5), (args, p.returncode, p.stderr)
-        assert "\x1b" not in p.stdout + p.stderr and "\x9b" not in p.stdout + p.stderr
-        if args == ["things", "list", "-o", "table"] and name in ("loop", "circle", "strange", "many"):
-            assert p.returncode == 0 and "schön" in p.stdout
-        if args == ["evil"]:
-            assert p.returncode in (2, 5)
-    assert all("evil" not in r[1] for r in api.requests)
-
-
-def test_a_hostile_answer_is_an_error_or_harmless(api, slctl):
-    for body in ("[" * 3000 + "]" * 3000, "{", "\x00", '"text"', "null", "[1,2]", "[[],{}]", '{"items": 5}', '{"items": [1, null, []]}',
-                 '{"items": [{"a": {"b": [1]}}], "more": [{}]}', "[" * 60 + "]" * 60):
-        api.answers["GET", THINGS] = [(200, {"Content-Type": "application/json"}, body)]
-        for form in ("json", "yaml", "table", "wide"):
-            assert slctl("things", "list", "-o", form, code=None).returncode in (0, 5)
-        assert slctl("things", "list", "--all", code=None).returncode in (0, 5)
-
-
 def event(n):
     return f'id: e{n}\nevent: orders.new\ndata: {{"id": "e{n}", "topic": "orders.new", "key": null, "payload": {{"n": {n}}}}}\n\n'
 
@@ -510,6 +412,9 @@ def test_a_terminal_gets_a_table_that_fits_and_is_redrawn(api, slctl):
     api.answers["GET", "/report"] = [(200, {"Content-Type": "text/plain"}, "one\x1b[2Jtwo\n")]
     t = Terminal(slctl, "report")
     assert "one\\u001b[2Jtwo" in t.said("two") and t.end() == 0
+    api.answers["GET", "/report"] = [(200, {"Content-Type": "application/octet-stream"}, b"\x00\x01")]
+    t = Terminal(slctl, "report")
+    assert "2 bytes of application/octet-stream" in t.said("program.") and t.end() == 2
 
 
 def test_a_password_is_asked_for_and_not_shown(api):

@@ -27,6 +27,7 @@ def s(start):
     """A server with the bad plugin in a child process. It must still be there, and serve others, at the end."""
     server = start(config=CONFIG)
     pid = server.process.pid
+    server.children_crash = True
     yield server
     assert server.process.poll() is None and server.process.pid == pid, server.log[-3000:]
     assert server.get("/bench/hello").status_code == 200
