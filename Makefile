@@ -17,7 +17,7 @@ SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS))
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
   libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev zlib1g-dev libseccomp-dev libarchive-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
-  postgresql pgbouncer openssl g++ procps wrk zsh fish
+  postgresql pgbouncer openssl g++ procps iproute2 wrk zsh fish
 # npm fetches the job queues that ours are measured against; a Node.js from elsewhere brings its own.
 OPENAPI_PACKAGES := python3-venv
 BENCH_PACKAGES := nginx-light sqlite3 $(if $(shell command -v npm),,nodejs npm)
@@ -61,7 +61,7 @@ SLCTL := $(if $(VARIANT),$(OUT)/bin/slctl,slctl)
 APPSERVER := $(if $(VARIANT),$(OUT)/appserver,appserver)
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 # A fresh machine has no pkg-config when make first reads this file: packages first, then make again for the rest.
 build: deps ## build ./appserver, its plugins and ./slctl
@@ -134,7 +134,7 @@ test: test-deps ## install what is missing, build, run every test (T=pattern pic
 	+@$(SUBMAKE) compile test-plugins unit
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/api tests/contract $(if $(T),-k "$(T)")
 
-test-fault: test-deps ## kill -9, lost database, replicas: what was acknowledged is still there
+test-fault: test-deps ## kill -9, full disk, lost network, hostile peers, a model of store and jobs (SEED=n replays)
 	+@$(SUBMAKE) compile test-plugins
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider tests/fault $(if $(T),-k "$(T)")
 
@@ -190,14 +190,15 @@ format: ## rewrite the C sources by .clang-format
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
 INSTALL_SDK = $(PREFIX)/share/service-layer/sdk
-SLCTL_COMPLETION := bash-completion/completions zsh/site-functions fish/vendor_completions.d
+SLCTL_SHARE := bash-completion/completions zsh/site-functions fish/vendor_completions.d man/man1
 install: build ## install under PREFIX (DESTDIR honoured), with all that a plugin's author needs
 	install -Dm755 $(APPSERVER) $(DESTDIR)$(PREFIX)/bin/appserver
 	install -Dm755 $(SLCTL) $(DESTDIR)$(PREFIX)/bin/slctl
-	mkdir -p $(SLCTL_COMPLETION:%=$(DESTDIR)$(PREFIX)/share/%)
+	mkdir -p $(SLCTL_SHARE:%=$(DESTDIR)$(PREFIX)/share/%)
 	$(abspath $(SLCTL)) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/slctl
 	$(abspath $(SLCTL)) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_slctl
 	$(abspath $(SLCTL)) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/slctl.fish
+	$(abspath $(SLCTL)) help man > $(DESTDIR)$(PREFIX)/share/man/man1/slctl.1
 	for p in $(PLUGIN_SO); do install -Dm644 $$p $(DESTDIR)$(PREFIX)/lib/service-layer/plugins/$$(basename $$p); done
 	for h in include/service_layer/*.h; do install -Dm644 $$h $(DESTDIR)$(PREFIX)/include/service_layer/$$(basename $$h); done
 	find migrations -name '*.sql' -exec install -Dm644 {} $(DESTDIR)$(PREFIX)/share/service-layer/{} \;

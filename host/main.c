@@ -292,8 +292,11 @@ static void warn_about(const struct config *c)
 {
     if (c->dsn.n == 0)
         log_warn("the store is in memory: everything is lost at exit; give -dsn sqlite:PATH or postgres://...");
-    if (c->api_tokens.n + c->admin_tokens.n == 0)
+    if (c->api_tokens.n + c->admin_tokens.n + c->users.n == 0 && !c->provider_keys.n)
         log_warn("no tokens are configured: every route that needs one answers 401; set API_TOKENS and ADMIN_TOKENS");
+    if (c->provider_keys.n && (!c->provider_issuer.n || !c->audience.n))
+        log_warn("every token of the outside provider counts, also those made for others: set auth.provider.issuer and "
+                 "auth.provider.audience");
     for (size_t i = 0; i < c->api_tokens.n + c->admin_tokens.n; i++) {
         sl_str t = i < c->api_tokens.n ? c->api_tokens.item[i] : c->admin_tokens.item[i - c->api_tokens.n];
         if (sl_is(t, "dev-token") || sl_is(t, "dev-admin-token"))
@@ -430,6 +433,7 @@ int main(int argc, char **argv)
     buf_init(&out, ERRORS_MAX);
     buf_init(&errors, ERRORS_MAX);
     curl_global_init(CURL_GLOBAL_DEFAULT);
+    json_sensitive(false); /* sets how JSON is freed, before there are threads */
     host.cfg = config_load(argc, argv, environ, &errors);
     if (!host.cfg)
         print(stderr, &errors);

@@ -81,6 +81,20 @@ sl_err auth_unavailable(sl_call *c)
     return sl_problem(c, 404, "sign_in_disabled", "Nobody can sign in here: that is not configured.");
 }
 
+/* RFC 9110 15.5.2: a 401 says which way there is. */
+sl_err auth_refuse(sl_call *c, const char *code, const char *detail)
+{
+    sl_header(c, SL("WWW-Authenticate"), SL("Bearer"));
+    return sl_problem(c, 401, code, detail);
+}
+
+void auth_note(sl_call *c, const char *way, const struct session *s)
+{
+    auth_count(way, "succeeded");
+    audit_outcome((call *)c, sl_format(c, "%.*s signed in, session %.*s", STR_ARG(s->subject), STR_ARG(s->id)));
+    log_info("signed in", LOG_S("user", s->subject), LOG_S("session", s->id), LOG_S("remote", sl_fact(c, "remote")));
+}
+
 void auth_count(const char *way, const char *outcome)
 {
     static metric *total;
@@ -108,17 +122,15 @@ static sl_err login(void *self, sl_call *pub)
     if (good) e = session_open(c, IDENTITY_USER, user, &s);
     if (!good || e == SL_EDENIED) {
         auth_count("password", "refused");
-        log_warn("sign-in refused", LOG_S("user", user), LOG_S("remote", remote));
         /* What is no user's name may be a password that was typed into the wrong field. */
+        log_warn("sign-in refused", LOG_S("user", user_known(user) ? user : SL("unknown")), LOG_S("remote", remote));
         audit_outcome(c, user_known(user) ? sl_format(pub, "sign-in of %.*s refused", STR_ARG(user))
                                           : SL("sign-in of an unknown user refused"));
-        return sl_problem(pub, 401, "invalid_credentials", "User or password is wrong.");
+        return auth_refuse(pub, "invalid_credentials", "User or password is wrong.");
     }
     if (e) return e;
     throttle_clear(user, remote);
-    audit_outcome(c, sl_format(pub, "%.*s signed in, session %.*s", STR_ARG(user), STR_ARG(s.id)));
-    auth_count("password", "succeeded");
-    log_info("signed in", LOG_S("user", user), LOG_S("session", s.id), LOG_S("remote", remote));
+    auth_note(pub, "password", &s);
     return auth_reply(pub, &s);
 }
 
@@ -141,7 +153,7 @@ static sl_err refresh(void *self, sl_call *pub)
         log_warn("a refresh token came twice: its session is revoked", LOG_S("session", s.id),
                  LOG_S("remote", sl_fact(pub, "remote")));
     }
-    return sl_problem(pub, 401, "invalid_refresh_token", "The refresh token is not good; sign in again.");
+    return auth_refuse(pub, "invalid_refresh_token", "The refresh token is not good; sign in again.");
 }
 
 static sl_err logout(void *self, sl_call *pub)

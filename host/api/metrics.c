@@ -129,6 +129,35 @@ static void tracing(void)
 }
 
 /* ---- modules ---- */
+static void child_process(const struct module *m, metric *const shown[5])
+{
+    struct module_process p;
+    sl_str name = sl_cstr(m->name);
+    if (!module_process(m, &p)) return;
+    const double values[] = { p.pid != 0, p.quarantined, (double)m->restarts, (double)p.resident,
+                              (double)p.cpu_us / 1e6 };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        metric_set(shown[i], values[i], &name, 1);
+}
+
+static void child_processes(void)
+{
+    static const char *const names[][2] = {
+        { "service_module_process_up", "1: the module's child process is there." },
+        { "service_module_process_quarantined", "1: it crashed too often and is not started again." },
+        { "service_module_process_crashes", "Crashes of the module's child processes since the start." },
+        { "service_module_process_resident_bytes", "Memory of the child process." },
+        { "service_module_process_cpu_seconds", "Processor time of the child process that runs now." },
+    };
+    metric *shown[5];
+    for (size_t i = 0; i < 5; i++) {
+        shown[i] = metric_get(SL_GAUGE, names[i][0], "module", names[i][1]);
+        metric_clear(shown[i]);
+    }
+    for (const struct module *m = modules_first(); m; m = m->next)
+        child_process(m, shown);
+}
+
 static void modules(void)
 {
     metric *status = metric_get(SL_GAUGE, "service_module_status", "module,status",
@@ -171,6 +200,7 @@ static void on_scrape(void)
     network();
     tracing();
     modules();
+    child_processes();
 }
 
 static void on_lag_tick(call *c, void *arg)

@@ -3,7 +3,6 @@
 #include "api/wallet.h"
 #include "base/id.h"
 #include "base/log.h"
-#include "http/audit.h"
 #include <service_layer/json.h>
 
 enum { CHALLENGE_S = 300 };
@@ -13,7 +12,7 @@ static sl_err bad_proof(sl_call *c, const char *why)
     auth_count("wallet", "refused");
     log_warn("sign-in refused", LOG_S("wallet", sl_body(c, "wallet")), LOG_C("why", why),
              LOG_S("remote", sl_fact(c, "remote")));
-    return sl_problem(c, 401, "invalid_signature", why);
+    return auth_refuse(c, "invalid_signature", why);
 }
 
 sl_err wallet_challenge(void *self, sl_call *pub)
@@ -78,8 +77,6 @@ sl_err wallet_login(void *self, sl_call *pub)
     if (!e) e = session_open(c, IDENTITY_WALLET, wallet, &s);
     if (e) return e;
     throttle_clear(wallet, remote);
-    audit_outcome(c, sl_format(pub, "%.*s signed in, session %.*s", STR_ARG(wallet), STR_ARG(s.id)));
-    auth_count("wallet", "succeeded");
-    log_info("signed in", LOG_S("wallet", wallet), LOG_S("session", s.id), LOG_S("remote", remote));
+    auth_note(pub, "wallet", &s);
     return auth_reply(pub, &s);
 }

@@ -28,5 +28,8 @@ sl_err wallet_login(void *self, sl_call *c);
 sl_err auth_reply(sl_call *c, const struct session *s);
 sl_err auth_slow_down(sl_call *c, uint32_t seconds);
 sl_err auth_unavailable(sl_call *c);
+sl_err auth_refuse(sl_call *c, const char *code, const char *detail); /* 401 */
+/* For the log and the audit, where the caller is still anonymous. */
+void auth_note(sl_call *c, const char *way, const struct session *s);
 void auth_count(const char *way, const char *outcome); /* auth_sign_ins_total */
 #endif

@@ -186,7 +186,7 @@ void json_wipe(json_t *v)
     }
 }
 
-static bool sensitive;
+static _Thread_local bool sensitive; /* nothing waits while it is set; the pool reads configurations meanwhile */
 
 static void wipe_and_free(void *p)
 {

@@ -113,3 +113,9 @@ bool rate_take(rate_table *t, const struct rate *r, unsigned kind, sl_str key, i
     state->retry = good ? 0 : seconds_up(full - at + r->interval - room);
     return good;
 }
+
+void rate_give_back(rate_table *t, const struct rate *r, unsigned kind, sl_str key)
+{
+    struct bucket *b = bucket_of(t, hash_of(kind, key));
+    b->full -= b->full > r->interval ? r->interval : b->full;
+}

@@ -28,4 +28,5 @@ void rate_table_free(rate_table *t);        /* accepts NULL */
  * `take` false only looks. The algorithm is GCRA (ITU-T I.371): one number a bucket. */
 bool rate_take(rate_table *t, const struct rate *r, unsigned kind, sl_str key, int64_t now, bool take,
                struct rate_state *state);
+void rate_give_back(rate_table *t, const struct rate *r, unsigned kind, sl_str key); /* one that was just taken */
 #endif

@@ -62,7 +62,7 @@ struct config {
     sl_str signature_policy;
     sl_str check_plugin, check_format; /* a file that the command line asks about; "text" or "json" */
     sl_str isolation;                  /* of plugins that do not say */
-    int64_t process_memory;
+    int64_t process_memory, process_cpu;
     struct plugin_config *plugins; /* as configured, in file order */
     /* jobs, bus, outbound */
     int64_t job_concurrency, job_lease_ms, job_poll_ms, job_deadline_ms, job_attempts, job_backoff_ms,

@@ -351,6 +351,9 @@ const struct setting settings[] = {
              "`none` for those that came with the executable, else `process`." },
     { "modules.process_memory", SET_SIZE, PUB(process_memory), "512MiB", .min = 32 * MIB, .max = 1024 * GIB,
       .doc = "Memory of a plugin in a child process (`isolation: process`); beyond, its allocations fail." },
+    { "modules.process_cpu", SET_INT, PUB(process_cpu), "0", .min = 0, .max = 100000,
+      .doc = "Processor time of a plugin in a child process, in percent of one core over 5 s; beyond, it is ended and "
+             "started again. 0 = no limit." },
 
     { "jobs.concurrency", SET_INT, PUB(job_concurrency), "32", .min = 0, .max = 10000,
       .doc = "Jobs that this process runs at once; 0 = none." },

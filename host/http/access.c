@@ -96,7 +96,7 @@ void access_done(struct request *rq, int status, uint64_t bytes)
     uint64_t us = ((uint64_t)end - x->started) / 1000;
     char room[3][24];
     count(rq, status, (double)us / 1e6, end);
-    if (rq->trace.recorded) trace_request(rq, status, bytes, end);
+    if (rq->trace.recorded) trace_request(rq, status, end);
     audit_done(rq, status);
     log_info("request", LOG_S("method", x->method), LOG_S("route", rq->route ? rq->route->path : SL("unmatched")),
              LOG_S("path", x->path), LOG_S("status", number((uint64_t)status, false, room[0])),

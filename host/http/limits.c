@@ -100,7 +100,7 @@ static bool refuse(struct request *rq, unsigned policy, const struct rate *r, co
                                     names[policy], r->burst, 1e9 / (double)r->interval));
 }
 
-/* Every bucket is looked at before one is taken from: a refusal costs nothing. */
+/* A refusal costs nothing of the other limits. */
 static bool rates_take(struct request *rq)
 {
     struct rate rate[POLICIES];
@@ -109,15 +109,14 @@ static bool rates_take(struct request *rq)
     int64_t now = (int64_t)loop_now() * 1000000; /* the same clock, read once a turn */
     for (unsigned i = 0; i < POLICIES; i++) {
         rate[i] = policy_of(rq, i, &key[i]);
-        if (!rate[i].burst || rate_take(buckets, &rate[i], i, key[i], now, false, &state[i])) continue;
+        if (!rate[i].burst || rate_take(buckets, &rate[i], i, key[i], now, true, &state[i])) continue;
+        for (unsigned before = 0; before < i; before++)
+            if (rate[before].burst) rate_give_back(buckets, &rate[before], before, key[before]);
         show(rq, i, &rate[i], &state[i]);
         return refuse(rq, i, &rate[i], &state[i]);
     }
-    for (unsigned i = 0; i < POLICIES; i++) {
-        if (!rate[i].burst) continue;
-        rate_take(buckets, &rate[i], i, key[i], now, true, &state[i]);
-        show(rq, i, &rate[i], &state[i]);
-    }
+    for (unsigned i = 0; i < POLICIES; i++)
+        if (rate[i].burst) show(rq, i, &rate[i], &state[i]);
     return true;
 }
 

@@ -101,8 +101,8 @@ bool tenant_enter(struct request *rq); /* one more call at once; false: rq has a
 void tenant_leave(struct request *rq);
 
 /* ---- trace.c ---- */
-void trace_read(struct request *rq);                                                   /* request id and trace */
-void trace_request(const struct request *rq, int status, uint64_t bytes, int64_t end); /* its span */
+void trace_read(struct request *rq);                                   /* request id and trace */
+void trace_request(const struct request *rq, int status, int64_t end); /* its span */
 void trace_from_id(const char *id, char out[TRACE_TEXT]);
 
 /* ---- cors.c ---- */

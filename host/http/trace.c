@@ -34,20 +34,20 @@ void trace_read(struct request *rq)
     rq->trace_id = rq->trace.id;
 }
 
-void trace_request(const struct request *rq, int status, uint64_t bytes, int64_t end)
+void trace_request(const struct request *rq, int status, int64_t end)
 {
     const exchange *x = rq->x;
+    bool same_id = rq->trace.id.p == rq->trace_text && rq->request_id.p == rq->id_text; /* but for its dashes */
     bool named = rq->route && sl_same(rq->route->method, x->method);
     const struct span_attribute attributes[] = {
         SPAN_S("http.request.method", x->method),
         SPAN_S("http.route", rq->route ? rq->route->path : sl_lit(NULL, 0)),
         SPAN_S("url.path", x->path),
         SPAN_I("http.response.status_code", status),
-        SPAN_I("http.response.body.size", bytes),
         SPAN_S("client.address", x->remote),
         SPAN_S("service_layer.tenant", rq->identity.tenant),
         SPAN_S("enduser.id", rq->identity.actor),
-        SPAN_S("service_layer.request_id", rq->request_id),
+        SPAN_S("service_layer.request_id", same_id ? sl_lit(NULL, 0) : rq->request_id),
     };
     span_write(&(struct span_record){ .trace = rq->trace.id,
                                       .id = rq->trace.span,

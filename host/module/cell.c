@@ -15,7 +15,8 @@ enum {
     DELAY_FIRST_MS = 100,
     DELAY_MAX_MS = 10000,
     CRASH_WINDOW_S = 60,
-    STEPS_MS = 30000
+    STEPS_MS = 30000,
+    WATCH_MS = 5000
 };
 
 /* ---- death ---- */
@@ -34,6 +35,25 @@ static void note_crash(struct cell *k, const char *how)
     log_error(often ? "plugin's process crashed too often and is quarantined" : "plugin's process ended",
               LOG_C("plugin", k->g->module->name), LOG_C("reason", k->last), LOG_C("status", how),
               LOG_C("version", k->g->spec.version), LOG_C("build", k->g->build), LOG_I("crashes", k->crashes));
+}
+
+/* Processor time of the whole process so far; -1 = not to be had. By its number: it is not reaped yet. */
+static int64_t cpu_us(const struct cell *k)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (!k->alive || clock_getcpuclockid(k->pid, &clock) || clock_gettime(clock, &t)) return -1;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* A handler that computes too long is ended by its deadline; this is for threads that nobody waits for. */
+static void watch_cpu(uv_timer_t *t)
+{
+    struct cell *k = t->data;
+    int64_t now = cpu_us(k), used = now - k->cpu_us, limit = module_cfg->process_cpu * 10 * WATCH_MS;
+    if (now >= 0 && k->cpu_us >= 0 && limit && used > limit && k->state == CELL_UP)
+        cell_kill(k, "used more processor time than modules.process_cpu");
+    k->cpu_us = now;
 }
 
 static void boot_again(uv_timer_t *t);
@@ -100,11 +120,13 @@ static sl_err boot(call *c, struct cell *k, char *why, size_t why_size)
     return SL_EINVAL;
 }
 
-/* The operator's limit was held against what the probe said: a child that says something else now gets no more. */
-static bool within_limits(const struct generation *g, char *why, size_t why_size)
+/* The operator's limit was held against what the probe said: a child that says something else now is refused. */
+static bool same_as_probed(const struct generation *g, char *why, size_t why_size)
 {
-    const struct plugin_config *p = g->module->configured;
-    return !p || !p->grants || grants_within(sl_cstr(g->spec.grants), sl_cstr(p->grants), why, why_size);
+    sl_str then = json_str(json_object_get(g->seen, "grants")), now = sl_cstr(g->spec.grants);
+    if (then.n == now.n && (then.n == 0 || memcmp(then.p, now.p, now.n) == 0)) return true;
+    snprintf(why, why_size, "asks for other grants than when it was probed");
+    return false;
 }
 
 static bool take_description(struct cell *k, char *why, size_t why_size)
@@ -118,7 +140,7 @@ static bool take_description(struct cell *k, char *why, size_t why_size)
         snprintf(why, why_size, "names itself `%s`, but its file is called %s.so", g->spec.name, g->module->name);
         good = false;
     }
-    if (good) good = within_limits(g, why, why_size);
+    if (good) good = same_as_probed(g, why, why_size);
     g->plugin = NULL; /* the functions are elsewhere */
     arena_free(a);
     buf_free(&k->ready_bytes);
@@ -136,8 +158,11 @@ static struct cell *cell_new(struct generation *g)
     buf_init(&k->ready_bytes, FRAME_MAX);
     uv_timer_init(loop_uv(), &k->timer);
     uv_timer_init(loop_uv(), &k->pause);
-    k->timer.data = k->pause.data = k;
-    k->handles = 2;
+    uv_timer_init(loop_uv(), &k->watch);
+    k->timer.data = k->pause.data = k->watch.data = k;
+    k->handles = CELL_TIMERS;
+    uv_timer_start(&k->watch, watch_cpu, WATCH_MS, WATCH_MS);
+    k->cpu_us = -1;
     return k;
 }
 
@@ -184,7 +209,7 @@ static void boot_again(uv_timer_t *t)
 {
     struct cell *k = t->data;
     k->g->calls++; /* the generation stays until this is over */
-    if (k->handles == 2 && call_start(0, STEPS_MS, again_init, k, run_again)) return;
+    if (k->handles == CELL_TIMERS && call_start(0, STEPS_MS, again_init, k, run_again)) return;
     k->g->calls--;
     uv_timer_start(&k->timer, boot_again, DELAY_FIRST_MS, 0);
 }
@@ -232,6 +257,7 @@ void cell_close(struct generation *g)
     }
     cell_close_handle(k, &k->timer);
     cell_close_handle(k, &k->pause);
+    cell_close_handle(k, &k->watch);
     call_wait(c, NULL, NULL);
     loop_at_turn_end(turn_over, k); /* behind a flush that was asked for in this turn */
     call_wait(c, NULL, NULL);
@@ -272,6 +298,7 @@ bool module_process(const struct module *m, struct module_process *out)
                                     .quarantined = k->state == CELL_QUARANTINED,
                                     .crashed_at = k->crashed_at };
     snprintf(out->last_crash, sizeof out->last_crash, "%s", k->last_crash);
+    out->cpu_us = cpu_us(k) < 0 ? 0 : cpu_us(k);
     snprintf(path, sizeof path, "/proc/%d/statm", out->pid);
     FILE *f = out->pid ? fopen(path, "re") : NULL;
     if (f && fgets(line, sizeof line, f) && sscanf(line, "%*u %llu", &pages) == 1)

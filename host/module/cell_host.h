@@ -4,7 +4,7 @@
 #include "module/cell.h"
 
 enum cell_state { CELL_DOWN, CELL_BOOTING, CELL_UP, CELL_QUARANTINED, CELL_CLOSING };
-enum { CELL_CRASHES_MAX = 5 };
+enum { CELL_CRASHES_MAX = 5, CELL_TIMERS = 3 };
 
 struct cell {
     struct generation *g;
@@ -13,6 +13,8 @@ struct cell {
     int fd, pidfd;
     uv_poll_t socket, process; /* process: its pidfd becomes readable when it ends */
     uv_timer_t timer, pause;   /* timer: start again, or kill one that does not stop */
+    uv_timer_t watch;          /* of the processor time that it takes */
+    int64_t cpu_us;            /* that it had taken then */
     unsigned handles;          /* libuv handles that are not closed yet */
     bool alive, writing;       /* alive: not reaped; writing: the socket is full */
     buf in, out, ready_bytes;

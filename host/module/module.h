@@ -210,6 +210,7 @@ struct module_process {
     uint32_t starts, crashes;
     bool quarantined;
     uint64_t resident;  /* bytes */
+    int64_t cpu_us;     /* processor time of the process that runs now */
     int64_t crashed_at; /* microseconds since 1970; 0 = never */
     char last_crash[160];
 };

@@ -167,6 +167,16 @@ static bool encoding_ok(sl_str value)
     return true;
 }
 
+/* Two lengths that differ: where the body ends is a guess, and what follows could pass for another answer (RFC 9112
+ * 6.3). */
+static bool another_length(const struct op *op, sl_str value)
+{
+    sl_str rest = buf_str(&op->head), name, before;
+    while (str_split(&rest, 0, &name) && str_split(&rest, 0, &before))
+        if (sl_is(name, "content-length") && !sl_same(before, value)) return true;
+    return false;
+}
+
 static bool add_header(struct op *op, sl_str line)
 {
     const char *colon = memchr(line.p, ':', line.n);
@@ -181,6 +191,10 @@ static bool add_header(struct op *op, sl_str line)
     if (str_equal_nocase(name, SL("content-encoding")) && !encoding_ok(value)) {
         op_fail(op, SL_EUPSTREAM, "protocol", "the answer's content encoding was not asked for: %.*s",
                 STR_ARG(str_sub(value, 0, 60)));
+        return false;
+    }
+    if (str_equal_nocase(name, SL("content-length")) && another_length(op, value)) {
+        op_fail(op, SL_EUPSTREAM, "protocol", "the answer states two lengths");
         return false;
     }
     size_t at = op->head.n;

@@ -8,7 +8,15 @@
 #include "net/fetch.h"
 #include "observe/span.h"
 
-enum { TRIES = 5, DELAY_MAX_MS = 30000, LAST_MS = 2000, HEADERS_MAX = 16, HEAD_ROOM = 4096, ANSWER_MAX = 64 << 10 };
+enum {
+    KEPT = 4 << 20,
+    TRIES = 5,
+    DELAY_MAX_MS = 30000,
+    LAST_MS = 2000,
+    HEADERS_MAX = 16,
+    HEAD_ROOM = 4096,
+    ANSWER_MAX = 64 << 10
+};
 
 static struct {
     arena *texts;
@@ -59,23 +67,29 @@ static void describe(sl_str service)
 
 static void write_body(void)
 {
+    enum { RESOURCE_SPANS = 1 << 3 | 2, SCOPE_SPANS = 2 << 3 | 2 };
     buf *b = &otlp.body;
-    buf_free(b);
-    buf_init(b, otlp.spans.n + HEAD_ROOM);
-    size_t resource_spans = pb_open(b, 1);
+    size_t inner = otlp.resource.n - otlp.scope_at + otlp.spans.n;
+    buf_clear(b);
+    b->max = otlp.spans.n + HEAD_ROOM;
+    pb_varint(b, SCOPE_SPANS); /* only to see how long it is */
+    pb_varint(b, inner);
+    size_t outer = otlp.scope_at + b->n + inner;
+    buf_clear(b);
+    pb_varint(b, RESOURCE_SPANS);
+    pb_varint(b, outer);
     buf_add(b, otlp.resource.p, otlp.scope_at);
-    size_t scope_spans = pb_open(b, 2);
+    pb_varint(b, SCOPE_SPANS);
+    pb_varint(b, inner);
     buf_add(b, otlp.resource.p + otlp.scope_at, otlp.resource.n - otlp.scope_at);
     buf_add_str(b, buf_str(&otlp.spans));
-    pb_close(b, scope_spans);
-    pb_close(b, resource_spans);
-    buf_free(&otlp.spans);
 }
 
 /* ---- sending ---- */
 static void batch_over(void)
 {
-    buf_free(&otlp.body);
+    if (otlp.body.room > KEPT) buf_free(&otlp.body);
+    if (otlp.spans.room > KEPT) buf_free(&otlp.spans);
     otlp.n = 0;
     otlp.tries = 0;
     otlp.not_before = 0;
@@ -227,6 +241,7 @@ void otlp_stop(call *c)
     spans_close();
     batch_over();
     buf_free(&otlp.resource);
+    buf_free(&otlp.body);
     buf_free(&otlp.spans);
     arena_wipe(otlp.texts);
     arena_free(otlp.texts);

@@ -237,8 +237,10 @@ static bool encode(buf *b, const struct span_record *r, const char trace[16])
 static bool trace_bytes(sl_str hex, char out[16])
 {
     if (hex.n != 32) return false;
-    for (size_t i = 0; i < 16; i++)
-        out[i] = (char)(hex_digit(hex.p[2 * i]) << 4 | hex_digit(hex.p[2 * i + 1]));
+    for (size_t i = 0; i < 16; i++) { /* they are hex digits: the low bits tell, and letters stand 9 further */
+        unsigned high = (unsigned char)hex.p[2 * i], low = (unsigned char)hex.p[2 * i + 1];
+        out[i] = (char)(((high & 15) + 9 * (high >> 6)) << 4 | ((low & 15) + 9 * (low >> 6)));
+    }
     return true;
 }
 
@@ -288,10 +290,12 @@ struct spans_stats spans_stats(void)
 
 size_t spans_take(buf *out)
 {
-    size_t n = spans.n, max = spans.waiting.max;
-    buf_free(out);
-    *out = spans.waiting;
-    buf_init(&spans.waiting, max);
+    size_t n = spans.n;
+    buf taken = spans.waiting;
+    out->max = taken.max;
+    buf_clear(out);
+    spans.waiting = *out;
+    *out = taken;
     spans.n = 0;
     set_clock();
     return n;

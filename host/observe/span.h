@@ -71,7 +71,8 @@ struct spans_stats {
     size_t waiting;
 };
 struct spans_stats spans_stats(void);
-/* Take all that wait: `out`, which must be empty, gets a sequence of `spans` fields of OTLP's ScopeSpans. Their number.
+/* Take all that wait: `out`, whose memory is used for the next ones, gets a sequence of `spans` fields of OTLP's
+ * ScopeSpans. Their number.
  */
 size_t spans_take(buf *out);
 void spans_count_dropped(size_t n); /* those that were taken and could not be delivered */

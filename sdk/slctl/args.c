@@ -143,7 +143,9 @@ static void fill_path(struct parsed *p)
         bool account = strcmp(field->name, "account") == 0 && !own && options.account && p->n_words < missing;
         if (!account && next >= p->n_words)
             fail(USAGE, "%s is missing: give it as a word or with --%s.", visible(field->name), flag_name(field->name));
-        set_field(p, (struct meaning){ .field = field }, account ? options.account : p->words[next++]);
+        const char *word = account ? options.account : p->words[next++];
+        if (*word == '@') word = keep_text("@%s", word); /* only flags read files */
+        set_field(p, (struct meaning){ .field = field }, word);
     }
     if (next < p->n_words) fail(USAGE, "Unexpected word: %s.", visible(p->words[next]));
 }

@@ -85,7 +85,11 @@ static void add_modules(struct bundle *b)
 /* The document is made from the plugins' tables and names many things `token`: only known values are taken out. */
 static void add_document(struct bundle *b)
 {
-    struct document *d = document_get(FROM_SERVER);
+    struct document *d = document_look();
+    if (!d) {
+        note(b, "openapi.json", "left out: it cannot be read");
+        return;
+    }
     add_json(b, "openapi.json", d->root);
     note(b, "openapi.json", keep_text("%zu commands", d->n));
 }
@@ -188,6 +192,8 @@ int diag_command(int argc, char **argv)
         else if (!global_flag(argc, argv, &i))
             fail(USAGE, "slctl diag bundle: unexpected %s.", visible(argv[i]));
     }
+    for (int i = 0; i < n_logs; i++) /* before anything is written */
+        if (access(logs[i], R_OK) != 0) fail(USAGE, "%s: %s.", logs[i], strerror(errno));
     options_finish();
     redact_text(""); /* what it learns now is kept to the end */
     struct call probe = { .method = "GET", .path = "/system/version" };

@@ -264,6 +264,7 @@ static struct document *get(enum document_from from, bool loud)
     }
     if (a.failed || a.status != 200) {
         if (!loud) return cached.document;
+        if (!a.failed) warn("%s/openapi.json, from which the commands are made, cannot be read:", options.addr);
         exit(complain(&a));
     }
     struct document *d = a.size > MAX_DOCUMENT ? NULL : document_parse(a.body, a.size, why, sizeof why);

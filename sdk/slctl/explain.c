@@ -104,7 +104,8 @@ int explain_command(int argc, char **argv)
     }
     if (n == 0) fail(USAGE, "slctl explain WORDS: what is to be explained? `slctl help` lists commands.");
     options_finish();
-    struct document *d = document_get(options.refresh ? FROM_SERVER : FROM_CACHE);
+    struct document *d = options.refresh ? NULL : document_look();
+    if (!d) d = document_get(FROM_SERVER);
     if (!commands_under(d, words, n, NULL) && !d->fresh) d = document_get(FROM_SERVER);
     explain_document(d, words, n);
     return DONE;

@@ -60,14 +60,21 @@ static const struct {
     { "values", values, "how fields are written" },
 };
 
-bool help_topic(const char *name)
+const char *help_text(const char *name)
 {
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++)
-        if (strcmp(name, topics[i].name) == 0) {
-            fputs(topics[i].text, stdout);
-            return true;
-        }
-    return false;
+        if (strcmp(name, topics[i].name) == 0) return topics[i].text;
+    return NULL;
+}
+
+bool help_topic(const char *name)
+{
+    const char *text = help_text(name);
+    if (strcmp(name, "man") == 0)
+        man_page();
+    else if (text)
+        fputs(text, stdout);
+    return text || strcmp(name, "man") == 0;
 }
 
 int help_builtin(const struct builtin *b)

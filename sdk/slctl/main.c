@@ -123,7 +123,8 @@ static int generated(int argc, char **argv, char **words, int n)
     bool help = options.help;
     for (int i = n; i < argc && !help; i++)
         help = strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
-    struct document *d = document_get(options.refresh ? FROM_SERVER : FROM_CACHE);
+    struct document *d = help && !options.refresh ? document_look() : NULL;
+    if (!d) d = document_get(options.refresh ? FROM_SERVER : FROM_CACHE);
     struct found f = find(d, words, n, argc, argv);
     bool known = f.command && flags_known(d, f.command, argc - f.used, argv + f.used);
     if (!known && !d->fresh && !(help && f.command)) { /* a plugin may have come since the document was cached */

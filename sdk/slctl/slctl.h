@@ -227,7 +227,9 @@ int watch(const struct document *d, const struct command *c, struct call *call);
 int help_command(const struct document *d, char **words, int n);                 /* help.c */
 const char *command_text(const struct command *c);                               /* its words with spaces */
 void help_top(void);
-bool help_topic(const char *name); /* prints it; false: there is none */
+void man_page(void);                     /* man.c */
+const char *help_text(const char *name); /* of a topic; NULL: there is none */
+bool help_topic(const char *name);       /* prints it; false: there is none */
 int help_builtin(const struct builtin *b);
 void explain_document(const struct document *d, char **words, int n); /* a command, or all that begin so */
 int explain_command(int argc, char **argv);                           /* explain.c */

@@ -91,7 +91,9 @@ def test_whoami_of_configured_tokens_and_of_nobody(server):
 
 def test_wrong_passwords_and_unknown_users_look_alike(start):
     server = start(env=SERVER_ENV)
-    wrong = login(server, "alice", "wrong", 401)
+    refused = server.post("/auth/login", json={"username": "alice", "password": "wrong"}, token=None)
+    assert refused.status_code == 401 and refused.headers["WWW-Authenticate"] == "Bearer"
+    wrong = refused.json()
     nobody = login(server, "nobody", "wrong", 401)
     for body in (wrong, nobody):
         body.pop("trace_id")

@@ -254,6 +254,8 @@ def test_a_diagnosis_bundle_holds_no_secret(server, tmp_path):
     assert json.loads(files["modules/weather.json"])["version"] == "2.0.0" and "http_requests_total" in files["metrics.txt"]
     assert "GET /system/status: 200" in files["index.json"] and "paths" in json.loads(files["openapi.json"])
     admin("diag", "bundle", "--to", str(bundle), code=2)
+    admin("diag", "bundle", "--log", str(tmp_path / "none"), "--to", str(tmp_path / "none.tar.gz"), code=2)
+    assert not (tmp_path / "none.tar.gz").exists()
     refused = tmp_path / "less.tar.gz"
     Slctl(server.url, TOKEN)("diag", "bundle", "--to", str(refused))
     with tarfile.open(refused) as tar:

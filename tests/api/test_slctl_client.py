@@ -78,6 +78,8 @@ def test_fields_that_are_called_like_something_else(api, slctl):
     slctl("named", "create", "n", "--body.name", "b", "--body.token", "t", "--tenant.a", "1", "--token", "other")
     sent = api.of("POST", "/named/n")[0]
     assert json.loads(sent[3]) == {"name": "b", "token": "t", "tenant": {"a": 1}} and sent[2]["authorization"] == "Bearer other"
+    slctl("things", "get", "@/etc/hostname", code=3)
+    assert api.requests[-1][1] == "/accounts/acme/things/%40%2Fetc%2Fhostname"
     slctl("--tenant", "acts", "filter", "--tenant", "filters")
     assert api.of("GET", "/filter")[0][1] == "/filter?tenant=filters" and api.of("GET", "/filter")[0][2]["x-tenant-id"] == "acts"
 
@@ -178,6 +180,10 @@ def test_the_document_is_cached_and_asked_for_again_when_a_word_is_new(api, slct
     slctl("--refresh", "new")
     assert len(os.listdir(slctl.home + "/.cache/slctl")) <= 32
     api.close()
+    for name in os.listdir(slctl.home + "/.cache/slctl"):
+        os.utime(f"{slctl.home}/.cache/slctl/{name}", (1, 1))
+    assert "Usage: slctl things create" in slctl("things", "create", "--help").stdout and "TAKES" in slctl("explain", "things.create").stdout
+    slctl("things", "list", code=6)
     words = [line.split("\t")[0] for line in slctl("__complete", "--", "things", "").stdout.splitlines()]
     assert words == ["create", "delete", "get", "list", "update"]
 
@@ -444,6 +450,7 @@ def test_help_names_what_the_document_tells(api, slctl):
     golden("explain-things", slctl("explain", "things").stdout)
     golden("explain-things-create", slctl("explain", "things.create").stdout)
     golden("help-exit-codes", slctl("help", "exit-codes").stdout)
+    golden("help-man", slctl("help", "man").stdout)
     golden("help", slctl("help").stdout, [(api.url, "http://ADDR")])
     assert slctl(code=2).stdout == slctl("help").stdout
 

@@ -125,7 +125,7 @@ def test_wrong_tokens_of_the_right_form(server):
 
 
 def test_a_flood_of_wrong_tokens_is_held_off_before_the_store(start):
-    s = start(env={"LIMITS_ADDRESS": "10/m burst 5"})
+    s = start(env={"LIMITS_ADDRESS": "1/h burst 5"})
     seen = [s.get("/accounts", token="slt_" + str(i).zfill(43)).status_code for i in range(12)]
     assert seen[:5] == [401] * 5 and set(seen[5:]) == {429}, seen
     assert s.get("/accounts").status_code == 200  # a known token has a bucket of its own

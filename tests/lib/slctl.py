@@ -39,6 +39,7 @@ def plain(text, names=()):
     """The text without what differs from run to run; `names` are (found, put in its place)."""
     for found, instead in names:
         text = text.replace(found, instead.ljust(len(found), "."))
+    text = re.sub(r"Service Layer \d+\.\d+\.\d+", "Service Layer <version>", text)
     seen = {}
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
                   lambda m: seen.setdefault(m.group(), f"<id-{len(seen) + 1}>".ljust(36, ".")), text)

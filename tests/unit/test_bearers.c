@@ -1,5 +1,5 @@
-/* test_bearers.c - the table of known tokens: it never grows beyond its size, forgets what it must, believes nothing stale;
- * and the delays of those who fail to sign in. */
+/* test_bearers.c - the table of known tokens: it never grows beyond its size, forgets what it must, believes nothing
+ * stale; and the delays of those who fail to sign in. */
 #include "unit.h"
 #include "../../host/identity/bearers.c"
 #undef SLOTS

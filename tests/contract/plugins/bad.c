@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -230,6 +231,21 @@ static sl_err escape(void *self, sl_call *c)
     return sl_reply_json(c, 200, sl_json_end(&j));
 }
 
+static void *spin(void *unused)
+{
+    while (!never)
+        continue;
+    return unused;
+}
+
+static sl_err burn(void *self, sl_call *c)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, spin, NULL)) return SL_EBUSY;
+    pthread_detach(thread);
+    return ok(self, c);
+}
+
 /* What its grants do not give it, and what they do: the code of each attempt. */
 static sl_err reach(void *self, sl_call *c)
 {
@@ -285,6 +301,7 @@ static const sl_entry entries[] = {
     BAD("hosts-word", hosts_word, .flags = 0),
     BAD("frame-flood", frame_flood, .deadline_ms = 60000),
     BAD("escape", escape, .flags = 0),
+    BAD("burn", burn, .flags = 0),
     BAD("reach", reach, .flags = 0),
 };
 static const sl_metric metrics[] = { { SL_COUNTER, "bad_flood_total", "Counts too much.", "label" } };
