@@ -9,6 +9,7 @@ static uint64_t verify(char *text, size_t n, uint64_t *lines)
     if (!f) abort();
     if (n) chain_verify(f, "input", &k);
     fclose(f);
+    if (k.lines && k.last.seq == 0) abort();
     if (lines) *lines = k.lines;
     return k.wrong;
 }
@@ -37,10 +38,13 @@ static size_t write_chain(const uint8_t *data, size_t size, char *out, size_t ro
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char good[1 << 16];
+    struct chain self;
+    char prev[CHAIN_HASH];
     uint64_t lines = 0, found;
-    char *copy = malloc(size + 1);
+    char *copy = malloc(size + 1); /* of its own, so that reading past the end shows */
     if (!copy) abort();
     if (size) memcpy(copy, data, size);
+    if (chain_read(copy, size, &self, prev) && (self.seq == 0 || size > (size_t)INT32_MAX)) abort();
     verify(copy, size, NULL);
     free(copy);
     size_t n = write_chain(data, size, good, sizeof good, &lines);
