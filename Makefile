@@ -61,7 +61,7 @@ SLCTL := $(if $(VARIANT),$(OUT)/bin/slctl,slctl)
 APPSERVER := $(if $(VARIANT),$(OUT)/appserver,appserver)
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 # A fresh machine has no pkg-config when make first reads this file: packages first, then make again for the rest.
 build: deps ## build ./appserver, its plugins and ./slctl

@@ -17,6 +17,7 @@
 #include <libpq-fe.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -29,6 +30,8 @@ enum {
     SWEEP_MS = 60000,
     USAGE_MS = 2000, /* how far the replicas' counts of a tenant's requests may lie apart */
     WAIT_MS = 10,
+    DESCRIPTORS_MAX = 1 << 20,
+    SPARE_DESCRIPTORS = 128, /* store, outbound requests, children, files */
     LAST_MS = 2000
 };
 enum stage { NOTHING, STORE_OPEN, JOBS_ON, MODULES_ON, SERVING };
@@ -359,8 +362,21 @@ static int check_and_print(const struct config *c, buf *out, buf *errors)
     return code;
 }
 
+/* Many systems start programs with a soft limit of 1,024 descriptors and leave it to them to raise it. */
+static void raise_descriptors(int64_t connections)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l)) return;
+    l.rlim_cur = l.rlim_max < DESCRIPTORS_MAX ? l.rlim_max : DESCRIPTORS_MAX;
+    if (setrlimit(RLIMIT_NOFILE, &l)) getrlimit(RLIMIT_NOFILE, &l);
+    if (l.rlim_cur != RLIM_INFINITY && (int64_t)l.rlim_cur < connections + SPARE_DESCRIPTORS)
+        log_warn("fewer descriptors are allowed than server.max_connections may need (ulimit -n, LimitNOFILE)",
+                 LOG_I("allowed", (int64_t)l.rlim_cur), LOG_I("max_connections", connections));
+}
+
 static int run(void)
 {
+    raise_descriptors(host.cfg->max_connections);
     struct loop_config loop = { .slow_ms = (uint32_t)host.cfg->slow_ms, .max_calls = calls_at_once(host.cfg) };
     loop_setup(&loop, module_slow);
     catch_signals();

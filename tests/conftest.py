@@ -9,6 +9,7 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
+os.environ.setdefault("CHECK_ANSWERS", "true")  # servers of tests compare their answers with the tables
 from http_source import HttpSource  # noqa: E402
 from server import Server  # noqa: E402
 

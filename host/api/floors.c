@@ -89,6 +89,7 @@ struct http_config http_settings(const struct config *c)
         .identity = identity_settings(c),
         .default_tenant = c->default_tenant,
         .require_tenant = c->require_tenant,
+        .check_answers = c->check_answers,
         .max_body = (size_t)c->max_body,
         .page_default = (size_t)c->page_default,
         .page_max = (size_t)c->page_max,

@@ -34,7 +34,7 @@ struct config {
     sl_str token_rate, address_rate, tenant_rate;
     struct str_list tenant_rates;
     int64_t tenant_inflight, tenant_daily, max_waiting;
-    bool reuse_port, require_tenant;
+    bool reuse_port, require_tenant, check_answers;
     sl_str default_tenant;
     int64_t page_default, page_max, idempotency_ms;
     /* database */

@@ -178,6 +178,8 @@ const struct setting settings[] = {
       .doc = "Share the port with other replicas on this machine (`SO_REUSEPORT`)." },
     { "server.require_tenant_header", SET_BOOL, PUB(require_tenant), "false", "REQUIRE_TENANT_HEADER",
       .doc = "Refuse requests without `X-Tenant-ID` instead of using `default_tenant`." },
+    { "server.check_answers", SET_BOOL, PUB(check_answers), "false",
+      .doc = "For development: an answer that does not fit its route's `out` becomes 500, and the log says where." },
     { "server.default_tenant", SET_TEXT, PUB(default_tenant), "default", "DEFAULT_TENANT", .check = tenant_check,
       .doc = "Tenant of requests without `X-Tenant-ID`." },
     { "server.page_default", SET_INT, PUB(page_default), "25", .min = 1, .max = 10000,

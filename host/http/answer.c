@@ -1,5 +1,5 @@
 /* answer.c - hands an answer over: headers of the host, problems, counting and logging, and the end of the request. */
-#include "http/request.h"
+#include "http/conform.h"
 
 void answer_header(struct request *rq, sl_str name, sl_str value)
 {
@@ -72,6 +72,7 @@ void answer_problem(struct request *rq, int status, sl_str code, sl_str detail)
 {
     static buf text; /* handed over at once, never across a wait */
     if (!text.max) buf_init(&text, 1 << 20);
+    if (http_cfg.check_answers) conform_problem(rq, status);
     buf_clear(&text);
     rq->problem = true; /* the audit log tells its code */
     rq->code = code;

@@ -2,7 +2,7 @@
 #include "http/audit_log.h"
 #include "observe/metrics.h"
 
-enum { TICK_MS = 250, SEAL_EVERY = 2, EXPIRE_EVERY = 4 * 3600, EXPIRE_FIRST = 4 * 30, STOP_MS = 2000 };
+enum { TICK_MS = 250, SEAL_EVERY = 2, EXPIRE_EVERY = 4 * 3600, EXPIRE_FIRST = 8, STOP_MS = 2000 };
 enum { USER_MAX = 128, NAME_MAX_ = 64, ROUTE_MAX = 256, TARGET_MAX_ = 512, OUTCOME_MAX = 300, ID_MAX_ = 128 };
 
 static struct {
@@ -240,9 +240,10 @@ static void tick(call *c, void *unused)
 {
     (void)unused;
     call_deadline(c, 10000);
-    sl_err e = refused_flush(c, false);
     unsigned n = audit.ticks++;
-    if (!e && (audit.unsealed || n % SEAL_EVERY == 0)) e = audit_seal(c, &audit.unsealed);
+    (void)refused_flush(c, false); /* what could not be recorded waits; the file has its own word about that */
+    if (!audit.unsealed && n % SEAL_EVERY) return;
+    sl_err e = audit_seal(c, &audit.unsealed);
     if (!e && audit.unsealed) ticker_kick(audit.ticker);
     if (!e && n % EXPIRE_EVERY == EXPIRE_FIRST) e = audit_expire(c);
     if (e && !audit.store_down)

@@ -10,7 +10,6 @@ enum { WINDOW_MS = 10000, OWN_MAX = 500, CALLERS = 256, WAITING_MAX = 4096, BATC
 
 struct refused {
     struct audit_record r;
-    bool stored;
     uint64_t ticket;
     struct refused *next;
     char text[];
@@ -25,7 +24,7 @@ static struct {
     uint64_t window;
     unsigned own;
     struct refused *head, **end;
-    size_t waiting;
+    size_t waiting, stored;
 } refused = { .end = &refused.head };
 
 enum { TEXTS = 11 };
@@ -110,18 +109,21 @@ void refused_add(const struct audit_record *r)
     k->counted = copy(&first);
 }
 
-/* ---- storing: the first `n` of the list; others may join it meanwhile ---- */
+/* ---- storing: the list begins with `stored` records that only the file still lacks; others may join it meanwhile ----
+ */
 static sl_err store_some(call *c, size_t n)
 {
     sl_err e = SL_OK;
     struct refused *f = refused.head;
+    for (size_t i = 0; i < refused.stored; i++)
+        f = f->next;
     for (size_t i = 0; i < n && !e; i++, f = f->next)
-        if (!f->stored) e = audit_insert(c, &f->r);
+        e = audit_insert(c, &f->r);
     if (!e) e = store_commit(c);
-    if (e) store_rollback(c);
-    f = refused.head;
-    for (size_t i = 0; i < n && !e; i++, f = f->next)
-        f->stored = true;
+    if (e)
+        store_rollback(c);
+    else
+        refused.stored += n;
     return e;
 }
 
@@ -145,24 +147,28 @@ static void drop(size_t n)
     for (size_t i = 0; i < n; i++) {
         struct refused *f = refused.head;
         refused.head = f->next;
-        refused.waiting--;
         free(f);
-        audit_count("refused", 1);
     }
+    refused.waiting -= n;
+    refused.stored -= n;
     if (!refused.head) refused.end = &refused.head;
+    audit_count("refused", (double)n);
 }
+
+static size_t portion(size_t n) { return n < BATCH ? n : BATCH; }
 
 sl_err refused_flush(call *c, bool all)
 {
-    if (all || loop_now() - refused.window >= WINDOW_MS) end_window();
-    while (refused.waiting) {
-        size_t n = refused.waiting < BATCH ? refused.waiting : BATCH;
-        sl_err e = store_some(c, n);
-        if (!e) e = write_some(c, n);
-        if (e) return e;
-        drop(n);
+    sl_err e = SL_OK;
+    if (all || (loop_now() - refused.window >= WINDOW_MS && refused.waiting < WAITING_MAX)) end_window();
+    while (!e && refused.stored < refused.waiting)
+        e = store_some(c, portion(refused.waiting - refused.stored));
+    while (!e && refused.stored) {
+        size_t n = portion(refused.stored);
+        e = write_some(c, n);
+        if (!e) drop(n);
     }
-    return SL_OK;
+    return e;
 }
 
 void refused_free(void)
@@ -174,5 +180,5 @@ void refused_free(void)
         free(f);
     }
     refused.end = &refused.head;
-    refused.waiting = 0;
+    refused.waiting = refused.stored = 0;
 }

@@ -1,5 +1,5 @@
 /* dispatch.c - the walk of one request: route, limits, token, scope, schema, fiber, handler, commit, answer. */
-#include "http/request.h"
+#include "http/conform.h"
 
 enum {
     SMALL_BODY = 8 << 10, /* of a method that has no use for one */
@@ -137,6 +137,7 @@ static sl_err before_commit(call *c)
     struct request *rq = c->context;
     if ((sl_given(rq->page_limit) || sl_given(rq->page_cursor)) && !rq->page_used)
         return unused_page(rq); /* answers no list */
+    if (http_cfg.check_answers && conform_success(rq)) return SL_EINTERNAL;
     sl_err e = audit_join(c, rq);
     return !e && sl_given(rq->key) ? idempotency_keep(c, rq) : e;
 }

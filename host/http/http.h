@@ -9,6 +9,7 @@ struct http_config {
     struct identity_config identity;
     sl_str default_tenant;
     bool require_tenant; /* REQUIRE_TENANT_HEADER */
+    bool check_answers;  /* compare answers with the rows' `out` and `problems`; costs time */
     size_t max_body, page_default, page_max;
     uint32_t deadline_ms;       /* default of a route */
     size_t max_inflight;        /* calls at once; more get 503 */

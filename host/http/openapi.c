@@ -134,10 +134,33 @@ static void add_answer_headers(buf *b, const struct operation *op)
     buf_add_char(b, '}');
 }
 
+static void add_content(buf *b, const struct operation *op)
+{
+    const json_t *out = op->entry->out;
+    sl_str rest = operation_types(op), one;
+    bool list = op->entry->spec.flags & SL_LIST, json = sl_is(rest, "application/json");
+    char type[64];
+    if (!sl_given(rest)) return;
+    open_object(b, "content");
+    while (rest.n && str_split(&rest, ',', &one)) {
+        one = str_trim(one);
+        snprintf(type, sizeof type, "%.*s", STR_ARG(str_sub(one, 0, sizeof type - 1)));
+        open_object(b, type);
+        if (json) {
+            add_json(b, "schema", list ? page_schema(out) : openapi_schema(out, true));
+            add_json(b, "example", list ? page_example(out) : openapi_example(out, true));
+        } else
+            json_field_raw(b, "schema", SL("{\"type\":\"string\"}"));
+        buf_add_char(b, '}');
+    }
+    if (json && (op->entry->spec.flags & SL_STREAM)) /* such objects, one an event */
+        json_field_raw(b, "text/event-stream", SL("{\"schema\":{\"type\":\"string\"}}"));
+    buf_add_char(b, '}');
+}
+
 static void add_success(buf *b, const struct operation *op)
 {
     static const char *const titles[] = { "Done.", "Created.", "Accepted; the work goes on." };
-    const json_t *out = op->entry->out;
     int status = operation_success(op);
     bool list = op->entry->spec.flags & SL_LIST;
     char name[12];
@@ -145,21 +168,7 @@ static void add_success(buf *b, const struct operation *op)
     open_object(b, name);
     json_field_str(b, "description", sl_cstr(list ? "A page." : status <= 202 ? titles[status - 200] : "Done."));
     add_answer_headers(b, op);
-    const char *type = operation_type(op);
-    if (type) {
-        bool json = strcmp(type, "application/json") == 0;
-        open_object(b, "content");
-        open_object(b, type);
-        add_json(b, "schema",
-                 list   ? page_schema(out)
-                 : json ? openapi_schema(out, true)
-                        : json_pack("{s:s}", "type", "string"));
-        if (json) add_json(b, "example", list ? page_example(out) : openapi_example(out, true));
-        buf_add_char(b, '}');
-        if (json && (op->entry->spec.flags & SL_STREAM)) /* such objects, one an event */
-            json_field_raw(b, "text/event-stream", SL("{\"schema\":{\"type\":\"string\"}}"));
-        buf_add_char(b, '}');
-    }
+    add_content(b, op);
     buf_add_char(b, '}');
 }
 

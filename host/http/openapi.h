@@ -29,8 +29,8 @@ bool operation_may_answer(const struct operation *op, int status); /* can it, as
 sl_str operation_codes(const struct operation *op, int status, arena *a);
 bool operation_has_field(const json_t *schema, const char *name);
 int operation_success(const struct operation *op);
-/* The media type of what it answers: application/json, or what its `out` names; NULL = it answers no body. */
-const char *operation_type(const struct operation *op);
+/* The media types that it answers, with commas between: application/json, or what its `out` names; absent = no body. */
+sl_str operation_types(const struct operation *op);
 
 /* ---- openapi_schema.c: a schema of the subset as JSON Schema 2020-12; the caller owns it ---- */
 json_t *openapi_schema(const json_t *schema, bool out); /* out: of an answer */

@@ -34,12 +34,12 @@ bool operation_has_field(const json_t *schema, const char *name)
 
 int operation_success(const struct operation *op) { return op->entry->spec.status ? (int)op->entry->spec.status : 200; }
 
-const char *operation_type(const struct operation *op)
+sl_str operation_types(const struct operation *op)
 {
     const json_t *out = op->entry->out;
-    const char *stated = json_string_value(json_object_get(out, "contentMediaType"));
-    if (!out || operation_success(op) == 204) return NULL;
-    return stated ? stated : "application/json";
+    sl_str stated = json_str(json_object_get(out, "contentMediaType"));
+    if (!out || operation_success(op) == 204) return sl_lit(NULL, 0);
+    return sl_given(stated) ? stated : SL("application/json");
 }
 
 /* ---- what the table says ---- */

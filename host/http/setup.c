@@ -35,6 +35,7 @@ static sl_str keep_text(sl_str name)
 
 void http_setup(const struct http_config *cfg)
 {
+    openapi_close(); /* its limits may be others now */
     arena_free(texts);
     texts = arena_new(0);
     auth_setup(cfg);

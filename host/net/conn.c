@@ -1,6 +1,8 @@
 /* conn.c - one connection: reading, writing, its phases with their time limits, and how it ends. */
 #include "net/conn.h"
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum { SPARE_MAX = 64, SPARE_ROOM = 64 << 10 };
@@ -285,11 +287,20 @@ static void timed_out(struct conn *c)
     conn_work(c);
 }
 
+/* What the client's side has not taken: with us, and in the kernel, where megabytes of a slow reader may lie. */
+static size_t unread(const struct conn *c)
+{
+    uv_os_fd_t fd;
+    int in_kernel = 0;
+    if (uv_fileno(&c->io.handle, &fd) || ioctl(fd, SIOCOUTQ, &in_kernel)) in_kernel = 0;
+    return uv_stream_get_write_queue_size(&c->io.stream) + (size_t)in_kernel;
+}
+
 void conn_check(struct conn *c, uint64_t now)
 {
     if (c->phase == CONN_CLOSED) return;
     if (c->writing) {
-        size_t queue = uv_stream_get_write_queue_size(&c->io.stream);
+        size_t queue = unread(c);
         if (queue != c->queue_seen) {
             c->queue_seen = queue;
             c->progress_at = now;

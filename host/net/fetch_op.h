@@ -29,6 +29,10 @@ struct op {
     long status;
     uint32_t redirects, timeout_ms;
     uint64_t wire_bytes;
+    uint64_t wire_base; /* see on_portion */
+    unsigned portions;  /* of this hop */
+    unsigned heads;     /* that came in this hop, interim ones too */
+    int fd;             /* that libcurl waits for; -1 = none */
     int64_t started;
     char address[64];
     const char *error_class; /* NULL = none so far; the first one stays */

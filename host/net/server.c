@@ -8,20 +8,30 @@
 
 struct server srv;
 
-/* One timer looks over all connections, so that no request starts or stops one. It runs while there are connections. */
+/* One timer looks over all connections, so that no request starts or stops one. It runs while there are connections.
+ * The look itself comes behind the reading of this turn: when something held the loop, bytes that came in time are
+ * taken before their connection is found too slow. */
 struct sweep {
     uv_timer_t timer;
+    uv_check_t behind_reading;
+    unsigned open; /* handles not closed yet */
 };
 static struct sweep *sweep;
 
-static void on_sweep(uv_timer_t *t)
+static void on_read(uv_check_t *check)
 {
     uint64_t now = loop_now();
+    uv_check_stop(check);
     for (struct conn *c = srv.conns, *next; c; c = next) {
         next = c->next; /* conn_check ends at most its own */
         conn_check(c, now);
     }
+}
+
+static void on_sweep(uv_timer_t *t)
+{
     (void)t;
+    uv_check_start(&sweep->behind_reading, on_read);
 }
 
 static uint32_t sweep_interval(const struct server_config *cfg)
@@ -94,7 +104,11 @@ static bool setup(const struct server_config *cfg, char *why, size_t why_size)
     return listen_all(cfg->listen, cfg->n_listen, cfg->reuse_port, why, why_size);
 }
 
-static void on_sweep_closed(uv_handle_t *h) { free(h); }
+static void on_sweep_closed(uv_handle_t *h)
+{
+    struct sweep *s = h->data;
+    if (--s->open == 0) free(s);
+}
 
 int server_start(const struct server_config *cfg, const struct server_hooks *hooks, char *why, size_t why_size)
 {
@@ -111,6 +125,10 @@ int server_start(const struct server_config *cfg, const struct server_hooks *hoo
     sweep = calloc(1, sizeof *sweep);
     if (!sweep) abort();
     uv_timer_init(loop_uv(), &sweep->timer);
+    uv_check_init(loop_uv(), &sweep->behind_reading);
+    sweep->timer.data = sweep->behind_reading.data = sweep;
+    sweep->open = 2;
+    uv_unref((uv_handle_t *)&sweep->behind_reading);
     uint32_t every = sweep_interval(cfg);
     uv_timer_start(&sweep->timer, on_sweep, every, every);
     uv_unref((uv_handle_t *)&sweep->timer); /* the connections keep the loop alive */
@@ -171,7 +189,10 @@ void server_close(void)
     while (srv.conns)
         conn_close(srv.conns);
     srv.running = false;
-    if (sweep) uv_close((uv_handle_t *)&sweep->timer, on_sweep_closed);
+    if (sweep) {
+        uv_close((uv_handle_t *)&sweep->timer, on_sweep_closed);
+        uv_close((uv_handle_t *)&sweep->behind_reading, on_sweep_closed);
+    }
     sweep = NULL;
     SSL_CTX_free(srv.tls);
     srv.tls = NULL;

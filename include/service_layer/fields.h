@@ -34,7 +34,7 @@
 #define SL_LIST(type, max)   "\"type\":\"array\",\"maxItems\":" #max ",\"items\":{" type "}"
 #define SL_MAP(type, max)    "\"type\":\"object\",\"maxProperties\":" #max ",\"additionalProperties\":{" type "}"
 #define SL_ANY_OBJECT        "\"type\":\"object\""
-/* As `out`: the answer is no JSON but text or bytes of this media type. */
+/* As `out`: the answer is no JSON but text or bytes of this media type (or of one of these, with commas between). */
 #define SL_CONTENT(media) "{\"type\":\"string\",\"contentMediaType\":\"" media "\"}"
 #define SL_ANY            "\"type\":[\"object\",\"array\",\"string\",\"number\",\"boolean\",\"null\"]"
 /* Behind a type: a default (JSON text), an example (JSON text), the environment variable that sets a config field. */

@@ -244,3 +244,29 @@ def test_two_replicas_keep_one_chain(postgres, start, tmp_path):
     assert code == 0 and head["hash"] in said, said
     for i in range(2):
         assert verify(tmp_path / f"{i}.jsonl")[0] == 0
+
+
+def test_old_records_leave_the_store_and_the_rest_is_still_a_chain(postgres, start):
+    import psycopg2
+    dsn = postgres.database()
+    server = start(dsn, env={"AUDIT_KEEP_DAYS": "0"})
+    db = psycopg2.connect(dsn)
+    db.autocommit = True
+    old = int((time.time() - 3 * 86400) * 1e6)
+    for i in range(5):
+        db.cursor().execute("insert into sl_audit (id, at, actor, role, tenant, method, route, target, status, request_id, trace_id,"
+                            " address, times) values (%s, %s, 'u', 'r', 't', 'POST', '/x', '/x', 200, 'q', 't', 'a', 1)",
+                            (f"01900000-0000-7000-8000-00000000000{i}", old))
+    until(lambda: sealed(server)["seq"] == 5)
+    for _ in range(3):
+        server.account()
+    head = sealed(server)
+    assert head["base"] == 0, "0 keeps for ever"
+    server.stop()
+    server = start(dsn, env={"AUDIT_KEEP_DAYS": "2"})
+    until(lambda: server.admin("GET", "/admin/audit/head").json()["base"] == 5, 60)
+    assert len(records(server, role="r")) == 0 and len(records(server, status=201)) == 3
+    text = server.admin("GET", "/admin/audit/export").text
+    code, said = verify("-", text=text)
+    assert code == 0 and "records, 6 to " in said and head["hash"] in text
+    db.close()

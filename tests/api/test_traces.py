@@ -177,8 +177,8 @@ def test_only_the_wanted_part_of_new_traces_is_recorded(start, sink):
 
 
 def test_a_collector_that_is_away_costs_spans_and_nothing_else(start, sink):
-    server = start(env={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url + "/gone/", "TRACING_INTERVAL": "20ms", "TRACING_QUEUE": "64", "TRACING_BATCH": "8"})
     sink.source.answer("/gone/v1/traces", status=503)
+    server = start(env={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url + "/gone/", "TRACING_INTERVAL": "20ms", "TRACING_QUEUE": "64", "TRACING_BATCH": "8"})
     for _ in range(120):
         assert server.get("/system/version").status_code == 200
     server.said("traces are not delivered", "status=503")
@@ -189,7 +189,7 @@ def test_a_collector_that_is_away_costs_spans_and_nothing_else(start, sink):
             break
         assert time.monotonic() < end
     sink.source.answer("/gone/v1/traces", status=200)
-    server.said("traces are delivered again")
+    server.said("traces are delivered again", seconds=60)  # at its next attempt, which may be 8 s away
 
 
 def test_spans_that_wait_are_delivered_at_the_end(start, sink):

@@ -70,7 +70,8 @@ time_t time(time_t *out)
 }
 
 /* NAME.changing.test is 127.0.0.1 and 127.0.0.2 in turn, at each look-up of any of them. */
-int getaddrinfo(const char *restrict node, const char *restrict service, const struct addrinfo *restrict hints, struct addrinfo **restrict out)
+int getaddrinfo(const char *restrict node, const char *restrict service, const struct addrinfo *restrict hints,
+                struct addrinfo **restrict out)
 {
     static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");

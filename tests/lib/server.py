@@ -33,7 +33,7 @@ class Server:
         self.env = {"PATH": os.environ["PATH"], "HOME": self.dir, "XDG_RUNTIME_DIR": self.dir, "TZ": "UTC",
                     "API_TOKENS": TOKEN, "ADMIN_TOKENS": ADMIN, "SECRET_ENCRYPTION_KEY": KEY,
                     "OUTBOUND_ALLOW_PRIVATE": "true", "LOG_LEVEL": "info",
-                    "LIMITS_ADDRESS": "0", "MODULES_ISOLATION": os.environ.get("SL_ISOLATION", "none")}
+                    "LIMITS_ADDRESS": "0", "SERVER_CHECK_ANSWERS": os.environ.get("CHECK_ANSWERS", "false"), "MODULES_ISOLATION": os.environ.get("SL_ISOLATION", "none")}
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.env[name] = os.environ[name]
@@ -165,3 +165,5 @@ class Server:
         assert code == 0, f"exit code {code}:\n{log[-6000:]}"
         for word in () if self.children_crash else ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
             assert word not in log, log[-8000:]
+        misfits = [line for line in log.splitlines() if "an answer is not what the plugin's table says" in line]
+        assert not misfits, misfits

@@ -18,6 +18,8 @@ static char directory[] = "/tmp/test_fetch.XXXXXX";
 static int http_port, https_port, server_input;
 static pid_t server;
 
+static int turned; /* look-ups of turning.test */
+
 /* Stands before the C library's, also for libcurl: names under .test lead where the tests want them. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
@@ -29,10 +31,11 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
                                             { "secure.test", "127.0.0.1" } };
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     if (name && strcmp(name, "slow.test") == 0) {
-        sleep(3);
+        sleep(20);
         return EAI_AGAIN;
     }
     if (name && strcmp(name, "none.test") == 0) return EAI_NONAME;
+    if (name && strcmp(name, "turning.test") == 0) name = turned++ % 2 ? "127.0.0.1" : "127.0.0.2";
     if (name && strcmp(name, "both.test") == 0) { /* one address that is refused, one that is not */
         int code = real("127.0.0.1", service, hints, out);
         return code ? code : real("127.0.0.2", service, hints, &(*out)->ai_next);

@@ -115,7 +115,8 @@ static void malformed_requests_are_refused(void **state)
 static void too_long_answers_are_cut_off(void **state)
 {
     (void)state;
-    static const char *const paths[] = { "bomb", "doublebomb", "endless", "announced", "manyheaders", "bigheader" };
+    static const char *const paths[] = { "bomb",        "doublebomb", "endless",        "announced",
+                                         "manyheaders", "bigheader",  "endlessheaders", "endlessinterim" };
     struct shot s = { 0 };
     struct rusage before, after;
     begin((struct fetch_config){ .allow_private = true, .max_bytes = 256 << 10 });
@@ -128,7 +129,7 @@ static void too_long_answers_are_cut_off(void **state)
         char url[100];
         (void)snprintf(url, sizeof url, "http://127.0.0.1:%%d/%s", paths[i]);
         assert_failed(get(&s, url), SL_ETOOBIG, "too_large");
-        assert_true(s.out.elapsed_ms < 4000); /* `announced` would take five seconds */
+        assert_true(s.out.elapsed_ms < 20000); /* `announced` would take a minute */
         over(&s);
     }
     getrusage(RUSAGE_SELF, &after);
@@ -205,9 +206,29 @@ static void a_slow_name_server_does_not_block_the_loop(void **state)
     await(&s);
     assert_failed(&s, SL_ETIME, "timeout");
     fetch_close();
-    assert_true(uv_hrtime() - started < 2000000000u);
+    assert_true(uv_hrtime() - started < UINT64_C(10000000000)); /* the look-up takes 20 s */
     over(&s);
     over(&other);
+}
+
+/* What makes no body was counted nowhere, and libcurl did not give the loop back while it came in: a source could stop
+ * the server for as long as it liked. */
+static void an_endless_answer_without_a_body_does_not_block_the_loop(void **state)
+{
+    (void)state;
+    static const char *const urls[] = { "http://127.0.0.1:%d/endlesschunk", "http://127.0.0.1:%d/endlesscomment",
+                                        "http://127.0.0.1:%d/endlessblocks", "https://127.0.0.1:%d/endlesschunk" };
+    char ca[64];
+    (void)snprintf(ca, sizeof ca, "%s/ca.pem", directory);
+    struct shot s = { 0 };
+    begin((struct fetch_config){ .allow_private = true, .max_bytes = 1 << 20, .ca_file = ca });
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        s.request.timeout_ms = 20000;
+        assert_failed(get(&s, urls[i]), SL_ETOOBIG, "too_large");
+        assert_non_null(strstr(s.out.error.p, "on the wire"));
+        over(&s);
+    }
+    fetch_close();
 }
 
 static void a_cancelled_call_lets_go(void **state)
@@ -344,6 +365,7 @@ int main(void)
         cmocka_unit_test(broken_answers_are_named),
         cmocka_unit_test(deadlines_end_a_request),
         cmocka_unit_test(a_slow_name_server_does_not_block_the_loop),
+        cmocka_unit_test(an_endless_answer_without_a_body_does_not_block_the_loop),
         cmocka_unit_test(a_cancelled_call_lets_go),
         cmocka_unit_test(closing_ends_what_is_in_work),
         cmocka_unit_test(requests_wait_their_turn),

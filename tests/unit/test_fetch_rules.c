@@ -108,6 +108,30 @@ static void a_redirect_to_a_private_address_is_refused(void **state)
     fetch_close();
 }
 
+/* A name whose owner answers the first look-up with an address that is allowed and the next with one that is not. */
+static void a_name_that_changes_between_look_ups_is_checked_again(void **state)
+{
+    (void)state;
+    static const sl_str allow[] = { { "127.0.0.2", 9 } };
+    struct shot s = { 0 };
+    char url[200];
+    begin((struct fetch_config){ .allow = allow, .n_allow = 1 });
+    turned = 0;
+    (void)snprintf(url, sizeof url, "http://turning.test:%%d/redirect?to=http://turning.test:%d/plain", https_port);
+    s.request.max_redirects = 3;
+    assert_failed(get(&s, url), SL_EDENIED, "blocked"); /* another port: it is looked up again */
+    assert_non_null(strstr(s.out.error.p, "127.0.0.1"));
+    assert_int_equal(s.out.redirects, 1);
+    assert_int_equal(turned, 2);
+    over(&s);
+    fetch_close();
+    turned = 1; /* asked anew, as after the look-up was forgotten */
+    begin((struct fetch_config){ .allow = allow, .n_allow = 1 });
+    assert_failed(get(&s, "http://turning.test:%d/plain"), SL_EDENIED, "blocked");
+    over(&s);
+    fetch_close();
+}
+
 static void secrets_do_not_follow_to_another_host(void **state)
 {
     (void)state;
@@ -207,6 +231,7 @@ int main(void)
         cmocka_unit_test(the_allow_list_opens_single_addresses),
         cmocka_unit_test(redirects_are_followed_as_far_as_asked),
         cmocka_unit_test(a_redirect_to_a_private_address_is_refused),
+        cmocka_unit_test(a_name_that_changes_between_look_ups_is_checked_again),
         cmocka_unit_test(secrets_do_not_follow_to_another_host),
         cmocka_unit_test(redirects_change_the_method_as_browsers_do),
         cmocka_unit_test(certificates_are_verified),

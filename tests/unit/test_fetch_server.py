@@ -1,4 +1,4 @@
-"""test_fetch_server.py - the servers that test_fetch.c fetches from: plain and TLS, each path another way to answer or misbehave.
+"""test_fetch_server.py - the servers that test_fetch*.c and tests/fault/test_sources.py fetch from: plain and TLS, each path another way to misbehave.
 
 usage: test_fetch_server.py DIRECTORY; makes ca.pem there, prints "HTTP_PORT HTTPS_PORT" and serves until its input ends."""
 import gzip, json, os, socket, ssl, subprocess, sys, threading, time
@@ -52,7 +52,7 @@ def serve(s, method, path, query, headers, body):
             s.sendall(b"x" * 65536)
     elif path == "/announced":
         s.sendall(answer("200 OK", b"x", "Content-Length: 99999999"))
-        time.sleep(5)
+        time.sleep(60)
     elif path == "/short":
         s.sendall(answer("200 OK", b"only ten b", "Content-Length: 100"))
     elif path == "/longer":
@@ -62,6 +62,29 @@ def serve(s, method, path, query, headers, body):
         for _ in range(60):
             s.sendall(b".")
             time.sleep(1)
+    elif path == "/driphead":
+        for byte in answer("200 OK", b"{}", "X-Long: " + "v" * 60):
+            s.sendall(bytes([byte]))
+            time.sleep(1)
+    elif path == "/endlessheaders":
+        s.sendall(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            s.sendall(b"".join(b"X-%d: v\r\n" % i for i in range(64)))
+    elif path == "/endlessinterim":
+        while True:
+            s.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n" * 64)
+    elif path == "/endlesschunk":
+        s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;")
+        while True:
+            s.sendall(b"x" * 65536)
+    elif path == "/endlesscomment":
+        s.sendall(answer("200 OK", b"\x1f\x8b\x08\x10\0\0\0\0\0\3", "Content-Encoding: gzip", "Connection: close"))
+        while True:
+            s.sendall(b"x" * 65536)
+    elif path == "/endlessblocks":
+        s.sendall(answer("200 OK", b"\x1f\x8b\x08\0\0\0\0\0\0\3", "Content-Encoding: gzip", "Connection: close"))
+        while True:
+            s.sendall(b"\0\0\0\xff\xff" * 10000)
     elif path == "/hang":
         time.sleep(30)
     elif path == "/close":

@@ -237,7 +237,7 @@ static sl_err commit(void *self, sl_call *c)
     if (!e) e = sl_commit(c);
     if (!e) e = sl_sleep(c, 1); /* allowed again */
     if (!e && sl_is(sl_body(c, "name"), "halves")) {
-        e = insert(c, &rows, SL("other half"));
+        e = insert(c, &rows, SL("other-half"));
         return e ? e : sl_reply_row(c, 201, rows);
     }
     return e ? e : sl_problem(c, 409, "committed", "The row stays.");
@@ -560,7 +560,7 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "GET /probe/rows", list_rows, .out = ROW, .flags = SL_LIST, .doc = "List." },
     { SL_ROUTE, "GET /probe/rows/{id}", get_row, .out = ROW, .doc = "One." },
     { SL_ROUTE, "POST /probe/rollback", rollback, .in = NAMED, .doc = "Insert, publish, enqueue and throw away." },
-    { SL_ROUTE, "POST /probe/commit", commit, .in = NAMED, .out = ROW, .doc = "Commit, then fail." },
+    { SL_ROUTE, "POST /probe/commit", commit, .in = NAMED, .out = ROW, .status = 201, .doc = "Commit, then fail." },
     { SL_ROUTE, "GET /probe/values", values, .doc = "Value types." },
     { SL_ROUTE, "POST /probe/in-transaction", in_transaction, .in = NAMED, .doc = "Waiting inside a transaction." },
     { SL_ROUTE, "POST /probe/publish", publish, .in = NAMED, .doc = "Publish." },
