@@ -66,7 +66,8 @@ buf *child_out(void)
     return &scratch;
 }
 
-static void flush(bool wait)
+/* True: something is left, the socket is full. */
+static bool flush(bool wait)
 {
     pthread_mutex_lock(&child.lock);
     while (child.out.n) {
@@ -81,7 +82,9 @@ static void flush(bool wait)
             leave("the host is gone");
     }
     if (!child.out.n && child.out.room > KEEP_ROOM) buf_free(&child.out);
+    bool left = child.out.n > 0; /* the thread pool adds to it */
     pthread_mutex_unlock(&child.lock);
+    return left;
 }
 
 static void on_socket(uv_poll_t *p, int status, int events);
@@ -89,9 +92,9 @@ static void on_socket(uv_poll_t *p, int status, int events);
 static void flush_turn(void *arg)
 {
     (void)arg;
-    flush(false);
-    if (child.writing == (child.out.n > 0)) return;
-    child.writing = child.out.n > 0;
+    bool left = flush(false);
+    if (child.writing == left) return;
+    child.writing = left;
     uv_poll_start(&child.poll, child.writing ? UV_READABLE | UV_WRITABLE : UV_READABLE, on_socket);
 }
 

@@ -45,9 +45,10 @@ def test_plugin_of_the_first_release_loads_and_passes(built, isolation):
     assert s.get("/first/stream").text == "one two" and s.get("/first/fail").json()["code"] == "first_said_no"
     text = s.get("/metrics", token=None).text
     assert 'first_calls_total{route="show"} 4' in text and "first_level 7" in text
+    count = s.get("/first/show/x").json()["count"]  # of its runs: one that met another writer is run again
     traps.act(s, "first")
     j = s.get("/first/show/x").json()
-    assert (j["generation"], j["count"]) == (2, 2), "its state was handed over"
+    assert count >= 2 and (j["generation"], j["count"]) == (2, count), "its state was handed over"
     s.said("first stops")
     assert s.get("/readyz?verbose", token=None).status_code == 200
     s.stop()
