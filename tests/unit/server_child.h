@@ -143,6 +143,11 @@ static void on_request(exchange *x)
         memset(p, 'b', (size_t)n);
         answer(x, 200, sl_lit(p, (size_t)n));
         free(p);
+    } else if (sl_is(x->path, "/hold")) { /* a handler that holds the loop */
+        int64_t ms = 0;
+        str_to_int(x->query, &ms);
+        usleep((useconds_t)ms * 1000);
+        answer(x, 200, SL("held"));
     } else if (sl_is(x->path, "/status")) {
         int64_t n = 200;
         str_to_int(x->query, &n);

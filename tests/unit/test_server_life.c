@@ -98,6 +98,31 @@ static void idle_connections_are_closed_without_a_word(void **state)
     assert_int_equal(r.s.timeouts, 0);
 }
 
+/* It was cut: the sweep's timer came before the reading, and the connection had been quiet for as long as the loop was
+ * held. */
+static void a_client_whose_bytes_came_while_the_loop_was_held_is_served(void **state)
+{
+    (void)state;
+    struct server_config cfg = server_defaults();
+    cfg.idle_ms = 3000;
+    cfg.header_ms = 3000;
+    up_with(cfg);
+    int holder = dial(), quiet = dial(), half = dial();
+    say(half, "GET /echo HTTP/1.1\r\n");
+    command('s'); /* all three are accepted and read */
+    say(holder, "GET /hold?4500 HTTP/1.1\r\nHost: h\r\n\r\n");
+    pause_ms(300); /* the loop is held by now */
+    say(quiet, "GET /echo HTTP/1.1\r\nHost: h\r\n\r\n");
+    say(half, "Host: h\r\n\r\n");
+    assert_int_equal(status_of(hear_one(holder)), 200);
+    assert_int_equal(status_of(hear_one(quiet)), 200);
+    assert_int_equal(status_of(hear_one(half)), 200);
+    close(holder);
+    close(quiet);
+    close(half);
+    server_down();
+}
+
 static void a_client_that_does_not_read_is_cut(void **state)
 {
     (void)state;
@@ -513,6 +538,7 @@ int main(void)
         cmocka_unit_test(a_slow_body_is_cut_with_408),
         cmocka_unit_test(a_body_below_the_least_rate_is_cut),
         cmocka_unit_test(idle_connections_are_closed_without_a_word),
+        cmocka_unit_test(a_client_whose_bytes_came_while_the_loop_was_held_is_served),
         cmocka_unit_test(a_client_that_does_not_read_is_cut),
         cmocka_unit_test(a_large_answer_arrives_whole),
         cmocka_unit_test(a_client_that_pipelines_without_reading_is_not_read),
