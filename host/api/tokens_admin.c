@@ -230,7 +230,7 @@ static const sl_entry entries[] = {
     { SL_ROUTE, "POST /admin/revocations", revoke_id, .scope = "admin", .in = REVOKE, .status = 204,
       .doc = "Revoke a JWT by its `jti`, or a session by its id." },
     { SL_ROUTE, "GET /admin/sessions", list_sessions, .scope = "admin", .query = SESSION_FILTER, .out = SESSION,
-      .doc = "List the sessions of users and wallets, newest first." },
+      .flags = SL_LIST, .doc = "List the sessions of users and wallets, newest first." },
     { SL_ROUTE, "DELETE /admin/sessions/{id}", end_session, .scope = "admin", .status = 204,
       .problems = "404 session_not_found",
       .doc = "End a session: here at once, in other replicas within two seconds." },
