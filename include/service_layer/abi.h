@@ -41,7 +41,7 @@ enum {
 typedef struct sl_str {
     const char *p;
     size_t n;
-} sl_str; /* bytes; p == NULL means absent */
+} sl_str; /* bytes, no NUL after the last; p == NULL means absent */
 typedef struct sl_pair {
     sl_str name, value;
 } sl_pair;
