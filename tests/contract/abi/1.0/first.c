@@ -1,5 +1,6 @@
 /* first.c - a plugin as it was written against the first release: nothing but that abi.h, every table, every kind of
- * row and every step of the lifecycle. tests/contract/test_first.py builds and runs it; only its own bugs are mended. */
+ * row and every step of the lifecycle. tests/contract/test_first.py builds and runs it; only its own bugs are mended.
+ */
 #include "abi.h"
 #include <stdarg.h>
 #include <stdio.h>
