@@ -172,14 +172,11 @@ $(OUT)/fuzz/fuzz_slctl: tests/fuzz/fuzz_slctl.c $(filter-out %/main.o,$(SLCTL_OB
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_SLCTL) -fsanitize=fuzzer -Wl,--wrap=exit -o $@ $< $(filter %.o,$^) $(LDLIBS_SLCTL)
 
-# These load plugins while the server runs; valgrind ends the child that looks into the file first.
-VALGRIND_NOT := test_audit.py::test_module_administration_is_recorded_before_and_with_its_outcome_in_words \
-  test_openapi.py::test_a_disabled_module_is_not_in_the_document test_slctl.py::test_two_admins_at_one_module
 test-valgrind: test-deps ## the API suite with the server under valgrind: no error, no definite leak
 	@$(call install_missing,valgrind)
 	+@$(SUBMAKE) SAN=valgrind compile test-plugins
 	$(Q)APPSERVER=$(abspath tests/lib/valgrind) BUILD=$(abspath build-valgrind) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider \
-	  --ignore=tests/api/test_docs.py $(VALGRIND_NOT:%=--deselect=tests/api/%) tests/api $(if $(T),-k "$(T)")
+	  --ignore=tests/api/test_docs.py tests/api $(if $(T),-k "$(T)")
 
 analyze: deps ## gcc's static analyzer over every C file
 	$(Q)tests/analyze
