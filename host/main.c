@@ -86,14 +86,8 @@ static void start_watchdog(void)
 }
 
 static const struct module_hooks hooks = {
-    .route_check = route_check,
-    .route_clash = route_clash,
-    .schema_read = schema_read,
-    .schema_check = schema_check,
     .reply_row = http_reply_row,
     .reply_list = http_reply_list,
-    .problem_write = problem_write,
-    .problem_status = problem_status,
     .row_tag = http_row_tag,
     .reply_tag = http_reply_tag,
     .rebuilt = http_rebuild_routes,
