@@ -37,6 +37,10 @@ bool store_pending(const call *c); /* a commit would do something: a transaction
  * nonzero: the commit fails with SL_ECONFLICT unless it touched exactly that many rows. SL_ETOOBIG: over 10,000 of
  * them. */
 sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes);
+/* The same for one row of "insert into t (...) values (...) [on conflict do nothing]": PostgreSQL takes rows of one
+ * text together, in their order, and may move them before rows of other texts but not past store_defer. A text
+ * parameter has to be for a column or function of text, not of another type that would read it. */
+sl_err store_defer_row(call *c, sl_str sql, const sl_value *args, size_t n);
 /* Run fn(arg) on the loop right after this transaction's commit succeeded (never on rollback); arg outlives the call.
  */
 void store_after_commit(call *c, void (*fn)(void *arg), void *arg);
