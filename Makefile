@@ -209,7 +209,8 @@ install: build ## install under PREFIX (DESTDIR honoured), with all that a plugi
 	for f in sdk/*.h sdk/plugin.map sdk/template/*; do install -Dm644 $$f $(DESTDIR)$(INSTALL_SDK)/$${f#sdk/}; done
 	install -Dm755 sdk/new-plugin $(DESTDIR)$(INSTALL_SDK)/new-plugin
 	ln -sf ../share/service-layer/sdk/new-plugin $(DESTDIR)$(PREFIX)/bin/service-layer-new-plugin
-	mkdir -p $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed -e 's|/usr/local/bin|$(PREFIX)/bin|' packaging/service-layer.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/service-layer.service
 	sed -e 's|^sdkdir=.*|sdkdir=$(INSTALL_SDK)|' -e 's|^includedir=.*|includedir=$(PREFIX)/include|' \
 	  -e 's|^Version:.*|Version: $(VERSION)|' sdk/service-layer.pc > $(DESTDIR)$(PREFIX)/lib/pkgconfig/service-layer.pc
 

@@ -30,6 +30,7 @@ enum {
     SWEEP_MS = 60000,
     USAGE_MS = 2000, /* how far the replicas' counts of a tenant's requests may lie apart */
     WAIT_MS = 10,
+    WATCHDOG_MAX_MS = 60000,
     DESCRIPTORS_MAX = 1 << 20,
     SPARE_DESCRIPTORS = 128, /* store, outbound requests, children, files */
     LAST_MS = 2000
@@ -47,7 +48,7 @@ static struct {
     call *booting; /* the boot fiber while it runs */
     bool stopping; /* a signal asked for the end */
     uv_signal_t signals[3];
-    ticker *sweeper, *usage;
+    ticker *sweeper, *usage, *watchdog;
 } host;
 
 /* ---- the service manager: systemd's notify protocol, sd_notify(3) ---- */
@@ -66,15 +67,27 @@ static void notify(const char *what)
     close(fd);
 }
 
+static void still_turning(call *c, void *arg)
+{
+    (void)c, (void)arg;
+    notify("WATCHDOG=1");
+}
+
+/* Twice in the time after which the manager takes a silent service for stuck (WatchdogSec): sd_watchdog_enabled(3). */
+static void start_watchdog(void)
+{
+    const char *time = getenv("WATCHDOG_USEC"), *whose = getenv("WATCHDOG_PID");
+    int64_t us, pid;
+    if (!time || !str_to_int(sl_cstr(time), &us) || us < 2000) return;
+    if (whose && (!str_to_int(sl_cstr(whose), &pid) || pid != getpid())) return;
+    us /= 2000;
+    host.watchdog = ticker_start("watchdog", us < WATCHDOG_MAX_MS ? (uint32_t)us : WATCHDOG_MAX_MS, still_turning,
+                                 NULL);
+}
+
 static const struct module_hooks hooks = {
-    .route_check = route_check,
-    .route_clash = route_clash,
-    .schema_read = schema_read,
-    .schema_check = schema_check,
     .reply_row = http_reply_row,
     .reply_list = http_reply_list,
-    .problem_write = problem_write,
-    .problem_status = problem_status,
     .row_tag = http_row_tag,
     .reply_tag = http_reply_tag,
     .rebuilt = http_rebuild_routes,
@@ -138,6 +151,8 @@ static void stop(call *c)
     otlp_stop(c);
     fetch_close();
     close_signals();
+    if (host.watchdog) ticker_stop(host.watchdog);
+    host.watchdog = NULL;
     log_info("stopped", LOG_I("ms", (clock_monotonic() - began) / 1000000), LOG_I("exit_code", host.exit_code));
     log_flush();
     loop_stop();
@@ -222,6 +237,7 @@ static void boot(call *c)
     server_addresses(&address, 1);
     system_state_set(SYSTEM_READY);
     notify("READY=1");
+    start_watchdog();
     log_info("ready", LOG_S("address", address), LOG_C("store", store_engine_name()), LOG_C("version", SL_VERSION),
              LOG_I("ms", (clock_monotonic() - host.began) / 1000000));
 }
@@ -442,7 +458,11 @@ int main(int argc, char **argv)
         modules_setup(&none, &hooks, NULL, environ);
         probe_main(argv[2]);
     }
-    if (argc >= 3 && strcmp(argv[1], "-audit-verify") == 0) return chain_main(argc - 2, argv + 2, stdout);
+    if (argc >= 2 && (strcmp(argv[1], "-audit-verify") == 0 || strcmp(argv[1], "--audit-verify") == 0)) {
+        if (argc > 2) return chain_main(argc - 2, argv + 2, stdout);
+        fputs("-audit-verify needs the files, oldest first; - is standard input\n", stderr);
+        return EXIT_CONFIG;
+    }
     host.began = clock_monotonic();
     host.argc = argc;
     host.argv = argv;

@@ -103,6 +103,7 @@ static void network(void)
     gauge("server_connections_idle", "Of these, between requests.", (double)s.idle);
     COUNTER("server_accepted_total", "Connections accepted.", s.accepted);
     COUNTER("server_refused_total", "Connections refused over the limit.", s.refused);
+    COUNTER("server_yields_total", "Times a connection with more requests waiting let the others go first.", s.yields);
     COUNTER("server_timeouts_total", "Connections cut for being slow.", s.timeouts);
     COUNTER("server_parse_errors_total", "Requests that could not be parsed.", s.parse_errors);
     COUNTER("server_received_bytes_total", "Bytes from clients.", s.bytes_in);

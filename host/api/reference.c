@@ -1,7 +1,7 @@
 /* reference.c - the API's description as a module linked in: the OpenAPI document and a page that shows it. */
 #include "api/api.h"
 #include "base/id.h"
-#include "http/openapi.h"
+#include "openapi/openapi.h"
 
 /* reference.html as it is, with a NUL behind it. */
 __asm__(".pushsection .rodata\n"

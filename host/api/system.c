@@ -6,6 +6,7 @@
 #include "net/server.h"
 #include "observe/metrics.h"
 #include "store/store.h"
+#include "rest/problem.h"
 
 enum { BODY_MAX = 8 << 20, NAMES_MAX = 8192 };
 static const struct config *config;

@@ -237,7 +237,10 @@ void config_usage(buf *out)
              "  -config FILE\n        YAML or JSON; else CONFIG_FILE, else ./configs/config.yaml when it exists\n"
              "  -check-plugin FILE.so\n        Print what a look at the plugin finds, each with its remedy, and exit: "
              "0 = it would be loaded.\n"
-             "  -o text|json\n        Of -check-plugin: how it is printed. Default: text\n");
+             "  -o text|json\n        Of -check-plugin: how it is printed. Default: text\n"
+             "  -audit-verify FILE...\n        Check the chain of audit logs, oldest file first, - = standard input, "
+             "and exit: "
+             "0 = intact,\n        1 = each finding is printed with its line, 2 = cannot be read.\n");
     for (size_t i = 0; i < n_settings; i++) {
         if (!settings[i].flag) continue;
         buf_printf(out, "  -%s%s\n        %s%s%s\n", settings[i].flag,

@@ -1,5 +1,6 @@
 /* answer.c - hands an answer over: headers of the host, problems, counting and logging, and the end of the request. */
 #include "http/conform.h"
+#include "rest/problem.h"
 
 void answer_header(struct request *rq, sl_str name, sl_str value)
 {

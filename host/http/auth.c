@@ -1,16 +1,6 @@
 /* auth.c - the caller of a request, the scope that it needs, and the tenant that it chose. */
 #include "http/request.h"
 
-static bool metrics_closed;
-
-void auth_setup(const struct http_config *cfg)
-{
-    identity_setup(&cfg->identity);
-    metrics_closed = cfg->identity.metrics_token.n > 0;
-}
-
-void auth_close(void) { identity_close(); }
-
 /* RFC 6750 2.1: the scheme in any case, then exactly one word. */
 static sl_str bearer_text(sl_str authorization)
 {
@@ -86,8 +76,6 @@ sl_err authorize_ask(call *c, struct request *rq)
     rq->asked = true;
     return bearer_ask(c, bearer_text(rq->known.authorization), &rq->bearer, &rq->token_fault);
 }
-
-bool scope_is_open(sl_str scope) { return !sl_given(scope) || (sl_is(scope, "metrics") && !metrics_closed); }
 
 bool authorize(struct request *rq)
 {

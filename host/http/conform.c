@@ -1,8 +1,8 @@
 /* conform.c - with server.check_answers: an answer that is not what the OpenAPI document promises does not leave. */
 #include "http/conform.h"
 #include "base/json.h"
-#include "http/openapi.h"
-#include "http/schema.h"
+#include "openapi/openapi.h"
+#include "rest/schema.h"
 
 static const struct operation *operation_of(const struct request *rq)
 {

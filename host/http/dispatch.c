@@ -1,5 +1,6 @@
 /* dispatch.c - the walk of one request: route, limits, token, scope, schema, fiber, handler, commit, answer. */
 #include "http/conform.h"
+#include "rest/problem.h"
 
 enum {
     SMALL_BODY = 8 << 10, /* of a method that has no use for one */

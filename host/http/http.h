@@ -31,22 +31,11 @@ struct http_config {
 };
 void http_setup(const struct http_config *cfg); /* also again, with new settings */
 const struct server_hooks *http_hooks(void);
-void http_rebuild_routes(void); /* from the started modules; one pointer swap. Errors were found at load */
-/* "METHOD /a/{b}" well formed? Used by the loader's checks; and do two patterns clash? */
-bool route_check(const char *name, char *why, size_t why_size);
-bool route_clash(const char *a, const char *b);
+void http_rebuild_routes(void);              /* from the started modules; one pointer swap. Errors were found at load */
 void http_usage_flush(call *c);              /* [S] adds the tenants' requests to the store's count; for a ticker */
 sl_err http_limits_write(call *c, buf *out); /* what applies to the caller of this request, as JSON */
 void http_sweep(call *c);                    /* [S] removes idempotency records that are too old; for a ticker */
 void http_close(void);
-
-/* ---- schema.c: the JSON Schema subset (docs/api.md lists it) ---- */
-/* Gather per-field "required": true, check that only known keywords are used. Owned by the caller; NULL: why. */
-json_t *schema_read(sl_str text, char *why, size_t why_size);
-/* Check `v`; fill in defaults of absent fields (changes v). Each finding: JSON pointer and sentence. Returns their
- * number. */
-typedef void schema_report(void *arg, const char *pointer, const char *detail);
-size_t schema_check(const json_t *schema, json_t *v, schema_report *report, void *arg);
 
 /* ---- render.c ---- */
 /* One row as a JSON object by the out schema; SL_EINVAL: a value does not fit its field. */
@@ -60,12 +49,6 @@ sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n); /* 
 /* For rows that were rendered in a child process: the ETag of its answer, and giving it to the request. */
 sl_str http_row_tag(call *c, const sl_rows *rows);
 void http_reply_tag(call *c, sl_str tag); /* what is no ETag is ignored */
-
-/* ---- problem.c ---- */
-/* application/problem+json of RFC 9457. errors: JSON array text or absent. */
-void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id, sl_str errors);
-const char *problem_title(int status);
-int problem_status(sl_err e, const char **code, const char **title); /* what an error code becomes */
 
 /* ---- identity of a request ---- */
 const struct identity *http_identity(const call *c); /* NULL: the call is no request. Lives as long as the call */

@@ -1,7 +1,7 @@
 /* input.c - what comes in is checked before the handler runs: media type, JSON, body and query by the entry's schemas.
  */
 #include "http/request.h"
-#include "http/schema.h"
+#include "rest/schema.h"
 
 bool set_problem(struct request *rq, int status, const char *code, sl_str detail)
 {

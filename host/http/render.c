@@ -2,7 +2,7 @@
  */
 #include "http/render.h"
 #include "base/clock.h"
-#include "http/schema.h"
+#include "rest/schema.h"
 #include <math.h>
 #include <sodium.h>
 

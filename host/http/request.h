@@ -82,10 +82,7 @@ bool input_check(struct request *rq);
 bool set_problem(struct request *rq, int status, const char *code, sl_str detail); /* always false */
 
 /* ---- auth.c ---- */
-void auth_setup(const struct http_config *cfg);
-void auth_close(void);
 /* False: rq has a problem. rq->unidentified: the store has to say whose token it is, and authorize is asked again. */
-bool scope_is_open(sl_str scope); /* nobody is asked for a token */
 bool authorize(struct request *rq);
 sl_err authorize_ask(call *c, struct request *rq); /* [S] */
 void identity_reset(struct request *rq);           /* nobody in particular */

@@ -1,91 +1,6 @@
-/* router.c - route patterns: what is well formed, what clashes, and the tree that finds one for a request. */
+/* router.c - the tree of route patterns that finds one for a request. */
 #include "http/router.h"
-#include <ctype.h>
-#include <stdarg.h>
 
-static const char *const methods[ROUTE_METHODS] = { "GET", "POST", "PUT", "PATCH", "DELETE" };
-
-static int method_index(sl_str method)
-{
-    for (int i = 0; i < ROUTE_METHODS; i++)
-        if (sl_is(method, methods[i])) return i;
-    return -1;
-}
-
-/* ---- patterns ---- */
-__attribute__((format(printf, 3, 4))) static bool wrong(char *why, size_t why_size, const char *format, ...)
-{
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(why, why_size, format, ap);
-    va_end(ap);
-    return false;
-}
-
-static bool is_param(sl_str segment) { return segment.n > 1 && segment.p[0] == '{'; }
-
-static bool segment_check(sl_str s, char *why, size_t why_size)
-{
-    if (s.n == 0) return wrong(why, why_size, "has an empty segment");
-    if (!is_param(s)) {
-        for (size_t i = 0; i < s.n; i++)
-            if (!isalnum((unsigned char)s.p[i]) && !(s.p[i] && strchr("._~:@-", s.p[i])))
-                return wrong(why, why_size, "segment `%.*s` may hold letters, digits and ._~:@- or be one {parameter}",
-                             STR_ARG(s));
-        if (sl_is(s, ".") || sl_is(s, "..")) return wrong(why, why_size, "has a dot segment");
-        return true;
-    }
-    bool good = s.n > 2 && s.n <= 34 && s.p[s.n - 1] == '}' && islower((unsigned char)s.p[1]);
-    for (size_t i = 1; good && i + 1 < s.n; i++)
-        good = islower((unsigned char)s.p[i]) || isdigit((unsigned char)s.p[i]) || s.p[i] == '_';
-    return good ||
-           wrong(why, why_size, "parameter `%.*s` must be {lower_case_name} of at most 32 characters", STR_ARG(s));
-}
-
-/* The pattern's path behind "METHOD "; absent if there is no method. */
-static sl_str pattern_path(sl_str name, int *method)
-{
-    sl_str word;
-    *method = str_split(&name, ' ', &word) ? method_index(word) : -1;
-    return name;
-}
-
-bool route_check(const char *name, char *why, size_t why_size)
-{
-    int method;
-    sl_str path = pattern_path(sl_cstr(name), &method), part, seen[ROUTE_PARAMS];
-    size_t n_params = 0, n_segments = 0;
-    if (strlen(name) > ROUTE_TEXT) return wrong(why, why_size, "is longer than %d bytes", ROUTE_TEXT);
-    if (method < 0) return wrong(why, why_size, "must begin with GET, POST, PUT, PATCH or DELETE and a space");
-    if (path.n == 0 || path.p[0] != '/') return wrong(why, why_size, "the path must begin with /");
-    if (path.n == 1) return true;
-    if (path.p[path.n - 1] == '/') return wrong(why, why_size, "the path must not end with /");
-    for (sl_str rest = str_sub(path, 1, path.n); str_split(&rest, '/', &part);) {
-        if (!segment_check(part, why, why_size)) return false;
-        if (++n_segments > ROUTE_SEGMENTS) return wrong(why, why_size, "has more than %d segments", ROUTE_SEGMENTS);
-        if (!is_param(part)) continue;
-        for (size_t i = 0; i < n_params; i++)
-            if (sl_same(seen[i], part)) return wrong(why, why_size, "names %.*s twice", STR_ARG(part));
-        if (n_params == ROUTE_PARAMS) return wrong(why, why_size, "has more than %d parameters", ROUTE_PARAMS);
-        seen[n_params++] = part;
-    }
-    return true;
-}
-
-bool route_clash(const char *a, const char *b)
-{
-    int method_a, method_b;
-    sl_str x = pattern_path(sl_cstr(a), &method_a), y = pattern_path(sl_cstr(b), &method_b), s, t;
-    if (method_a != method_b) return false;
-    for (;;) {
-        bool more_x = str_split(&x, '/', &s), more_y = str_split(&y, '/', &t);
-        if (more_x != more_y) return false;
-        if (!more_x) return true;
-        if (!(is_param(s) && is_param(t)) && !sl_same(s, t)) return false;
-    }
-}
-
-/* ---- the tree ---- */
 struct node {
     sl_str text;        /* the static segment that leads here */
     struct node **kids; /* static children */
@@ -126,7 +41,7 @@ static struct node *child(const struct node *n, sl_str text)
 
 static struct node *child_make(router *r, struct node *n, sl_str text)
 {
-    if (is_param(text)) {
+    if (segment_is_param(text)) {
         if (!n->param) n->param = arena_alloc(r->arena, sizeof *n);
         return n->param;
     }
@@ -146,15 +61,15 @@ static struct node *child_make(router *r, struct node *n, sl_str text)
 
 struct route *router_add(router *r, const char *name)
 {
-    int method;
-    sl_str own = arena_copy(r->arena, sl_cstr(name)), path = pattern_path(own, &method), part;
+    sl_str own = arena_copy(r->arena, sl_cstr(name)), path, part;
+    int method = route_split(own, &path);
     struct node *n = &r->root;
     struct route *route = arena_alloc(r->arena, sizeof *route);
     route->name = own.p;
-    route->method = sl_cstr(methods[method]);
+    route->method = sl_cstr(route_method_name(method));
     route->path = path;
     for (sl_str rest = str_sub(path, 1, path.n); rest.n && str_split(&rest, '/', &part);) {
-        if (is_param(part)) route->params[route->n_params++] = str_sub(part, 1, part.n - 2);
+        if (segment_is_param(part)) route->params[route->n_params++] = str_sub(part, 1, part.n - 2);
         n = child_make(r, n, part);
     }
     if (n->routes[method]) return NULL;
@@ -231,7 +146,7 @@ static bool walk(struct search *s, const struct node *n, size_t at)
 enum route_result router_find(const router *r, sl_str method, sl_str path, arena *a, struct route_match *m)
 {
     sl_str segments[ROUTE_SEGMENTS], part;
-    struct search s = { .method = method_index(sl_is(method, "HEAD") ? SL("GET") : method),
+    struct search s = { .method = route_method_of(sl_is(method, "HEAD") ? SL("GET") : method),
                         .segments = segments,
                         .m = m };
     m->route = NULL;
@@ -246,13 +161,4 @@ enum route_result router_find(const router *r, sl_str method, sl_str path, arena
         }
     if (walk(&s, &r->root, 0)) return ROUTE_FOUND;
     return m->allow ? ROUTE_OTHER_METHOD : ROUTE_NONE;
-}
-
-size_t route_allow_text(unsigned allow, char *out, size_t room)
-{
-    size_t n = 0;
-    for (int i = 0; i < ROUTE_METHODS; i++)
-        if (allow & 1u << i)
-            n += (size_t)snprintf(out + n, room - n, i == ROUTE_GET ? "GET, HEAD, " : "%s, ", methods[i]);
-    return n + (size_t)snprintf(out + n, room - n, "OPTIONS");
 }

@@ -2,9 +2,7 @@
 #ifndef HTTP_ROUTER_H
 #define HTTP_ROUTER_H
 #include "http/http.h"
-
-enum { ROUTE_PARAMS = 16, ROUTE_SEGMENTS = 32, ROUTE_TEXT = 512 };
-enum route_method { ROUTE_GET, ROUTE_POST, ROUTE_PUT, ROUTE_PATCH, ROUTE_DELETE, ROUTE_METHODS };
+#include "rest/pattern.h"
 
 struct route {           /* compiled; all text is the router's own, so that it outlives the generation */
     struct entry *entry; /* valid while owner->current == generation */
@@ -39,5 +37,4 @@ struct route_match {
 };
 /* HEAD is served by GET. Decoded values lie in `a`; values without escapes point into path. */
 enum route_result router_find(const router *r, sl_str method, sl_str path, arena *a, struct route_match *m);
-size_t route_allow_text(unsigned allow, char *out, size_t room); /* "GET, HEAD, POST, OPTIONS" */
 #endif

@@ -1,6 +1,7 @@
 /* routes.c - the router of the moment: built from the modules' tables, replaced as a whole when the set of modules
  * changes. */
 #include "http/request.h"
+#include "rest/schema.h"
 
 static router *current;
 static uint64_t revision;

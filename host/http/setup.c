@@ -1,7 +1,7 @@
 /* setup.c - the settings of the HTTP floor, copied once at start. */
-#include "http/openapi.h"
+#include "openapi/openapi.h"
 #include "http/request.h"
-#include "http/schema.h"
+#include "rest/schema.h"
 
 struct http_config http_cfg;
 static arena *texts, *names;
@@ -35,13 +35,13 @@ static sl_str keep_text(sl_str name)
 
 void http_setup(const struct http_config *cfg)
 {
-    openapi_close(); /* its limits may be others now */
     arena_free(texts);
     texts = arena_new(0);
-    auth_setup(cfg);
+    identity_setup(&cfg->identity);
     access_setup();
     limits_setup(cfg);
     http_cfg = *cfg;
+    openapi_setup((struct page_sizes){ cfg->page_default, cfg->page_max });
     http_cfg.identity = (struct identity_config){ 0 }; /* only hashes are kept */
     http_cfg.default_tenant = keep_text(cfg->default_tenant.n ? cfg->default_tenant : SL("default"));
     http_cfg.cors_origins = copy_list(cfg->cors_origins, cfg->n_cors_origins);
@@ -56,7 +56,7 @@ void http_close(void)
     routes_close();
     openapi_close();
     requests_free();
-    auth_close();
+    identity_close();
     limits_close();
     schema_patterns_free();
     arena_free(texts);

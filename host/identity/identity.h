@@ -29,6 +29,8 @@ struct identity {
 const char *
 identity_kind_name(enum identity_kind kind); /* "anonymous" "configured" "token" "user" "wallet" "outside" */
 bool identity_may(const struct identity *who, sl_str scope);
+bool scope_is_open(
+    sl_str scope); /* nobody is asked for a token: no scope, or `metrics` while no token of its own is set */
 /* Whoever holds `admin` may act for every tenant: they could give themselves the right. */
 bool identity_acts_for(const struct identity *who, sl_str tenant);
 

@@ -46,7 +46,7 @@ struct auth {
     size_t n_users;
     sl_str secret, issuer, wallet_role, wallet_tenant;
     int64_t access_ms, refresh_ms;
-    bool wallets;
+    bool wallets, metrics_token;
     jwt_keys *keys; /* of an outside provider; NULL = none */
     sl_str provider_issuer, audience, role_claim, tenant_claim, provider_role, provider_tenant;
     const sl_str *provider_roles; /* "CLAIM ROLE" */

@@ -1,6 +1,5 @@
 /* scopes.c - roles as sets of scopes, and what a caller may do. */
-#include "identity/identity.h"
-#include "base/log.h"
+#include "identity/private.h"
 
 struct role {
     sl_str name, scopes;
@@ -29,6 +28,8 @@ bool identity_may(const struct identity *who, sl_str scope)
     if (who->kind != IDENTITY_ANONYMOUS && sl_is(scope, "self")) return true;
     return scope_covers(who->scopes, scope) && (!sl_given(who->only) || scope_covers(who->only, scope));
 }
+
+bool scope_is_open(sl_str scope) { return !sl_given(scope) || (sl_is(scope, "metrics") && !auth.metrics_token); }
 
 bool identity_acts_for(const struct identity *who, sl_str tenant)
 {

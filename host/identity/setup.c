@@ -78,7 +78,8 @@ void identity_setup(const struct identity_config *cfg)
         bearer_configure(cfg->admin_tokens[i], "admin");
     for (size_t i = 0; i < cfg->n_api_tokens; i++)
         bearer_configure(cfg->api_tokens[i], "service");
-    if (cfg->metrics_token.n) bearer_configure(cfg->metrics_token, "metrics");
+    auth.metrics_token = cfg->metrics_token.n > 0;
+    if (auth.metrics_token) bearer_configure(cfg->metrics_token, "metrics");
     auth.secret = arena_copy(auth.arena, cfg->jwt_secret);
     auth.issuer = arena_copy(auth.arena, cfg->issuer);
     auth.wallet_role = arena_copy(auth.arena, cfg->wallet_role);

@@ -2,6 +2,7 @@
  * memory. */
 #include "module/private.h"
 #include "base/log.h"
+#include "rest/problem.h"
 
 enum { DEPTH_MAX = 16, FACTS = 7, PROBLEM_MAX = 64 * 1024, ASK_MS = 30000 };
 
@@ -43,7 +44,7 @@ static void hand_over(struct question *q, call *c)
     if (q->result == SL_ETIME || q->result == SL_ECANCEL || q->result == SL_EBUSY || q->result == SL_EUNAVAIL) return;
     if (q->result != SL_OK && q->result != SL_EREPLIED) {
         const char *code, *title;
-        k->status = module_hooks->problem_status(q->result, &code, &title);
+        k->status = problem_status(q->result, &code, &title);
         k->code = sl_cstr(code);
         k->detail = sl_cstr(title);
     }
@@ -53,8 +54,8 @@ static void hand_over(struct question *q, call *c)
         return;
     }
     buf_init(&problem, PROBLEM_MAX);
-    module_hooks->problem_write(&problem, k->status, k->code, k->detail, sl_lit(NULL, 0), capture_fact(c, "trace_id"),
-                                sl_lit(NULL, 0));
+    problem_write(&problem, k->status, k->code, k->detail, sl_lit(NULL, 0), capture_fact(c, "trace_id"),
+                  sl_lit(NULL, 0));
     q->msg->type = SL("application/problem+json");
     q->msg->body = arena_copy(a, buf_str(&problem));
     buf_free(&problem);
@@ -114,9 +115,8 @@ static json_t *checked_question(call *c, struct entry *e, sl_str json, const sl_
     if (!fields) {
         sl_msg *m = arena_alloc(c->arena, sizeof *m);
         buf_init(&problem, 2 * PROBLEM_MAX);
-        module_hooks->problem_write(&problem, 422, SL("invalid_input"),
-                                    SL("The question does not fit the entry's schema."), sl_lit(NULL, 0),
-                                    capture_fact(c, "trace_id"), buf_str(&findings));
+        problem_write(&problem, 422, SL("invalid_input"), SL("The question does not fit the entry's schema."),
+                      sl_lit(NULL, 0), capture_fact(c, "trace_id"), buf_str(&findings));
         *m = (sl_msg){ .size = sizeof *m, .status = 422, .type = SL("application/problem+json") };
         m->body = arena_copy(c->arena, buf_str(&problem));
         *out = m;

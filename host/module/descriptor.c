@@ -3,6 +3,8 @@
 #include "module/private.h"
 #include "base/clock.h"
 #include "jobs/jobs.h"
+#include "rest/schema.h"
+#include "rest/pattern.h"
 
 /* Limits of a descriptor. Sizes of the first release: whatever is shorter was not built against this contract. */
 enum {
@@ -74,7 +76,7 @@ static bool schema(struct reading *r, json_t **to, const char *source, const cha
     json_decref(*to);
     *to = NULL;
     if (!source) return true;
-    *to = module_hooks->schema_read(sl_cstr(source), why, sizeof why);
+    *to = schema_read(sl_cstr(source), why, sizeof why);
     return *to || wrong(r, "%s%s: %s", of, what, why);
 }
 
@@ -86,7 +88,7 @@ static bool check_name(struct reading *r, const sl_entry *s, const char *of)
     sl_str name = sl_cstr(s->name);
     switch (s->kind) {
     case SL_ROUTE:
-        return module_hooks->route_check(s->name, why, sizeof why) || wrong(r, "%s%s", of, why);
+        return route_check(s->name, why, sizeof why) || wrong(r, "%s%s", of, why);
     case SL_EVENT:
         if (name.n > 2 && str_ends(name, ".*")) name.n -= 2;
         return name_is_topic(name) || wrong(r, "%sa topic is lower-case words with dots, or ends in .*", of);
@@ -158,7 +160,7 @@ const char *entry_kind(uint64_t kind) { return kind >= SL_ROUTE && kind <= SL_CO
 bool names_clash(uint64_t kind, const char *name, uint64_t other_kind, const char *other)
 {
     if (kind != other_kind) return false;
-    return kind == SL_ROUTE ? module_hooks->route_clash(name, other) : strcmp(name, other) == 0;
+    return kind == SL_ROUTE ? route_clash(name, other) : strcmp(name, other) == 0;
 }
 
 static bool read_entries(struct reading *r, const sl_plugin *d)

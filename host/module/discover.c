@@ -1,6 +1,7 @@
 /* discover.c - finds plugins in the configured directories, has them probed, checks their configuration, sorts them. */
 #include "module/private.h"
 #include "base/log.h"
+#include "rest/schema.h"
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -259,7 +260,7 @@ static void check_values(const struct config *cfg, const struct module *m, const
     struct config_report report = { .cfg = cfg, .m = m, .out = findings };
     const struct plugin_config *p = module_configured(cfg, m->name);
     if (effective) {
-        module_hooks->schema_check(schema, effective, config_finding, &report);
+        schema_check(schema, effective, config_finding, &report);
         return;
     }
     json_t *raw = p ? json_deep_copy(p->config) : NULL;
@@ -271,7 +272,7 @@ static void check_values(const struct config *cfg, const struct module *m, const
         if (!json_object_get(json_object_get(schema, "properties"), key)) json_object_del(raw, key);
     }
     report.only = raw ? p->config : NULL;
-    if (raw) module_hooks->schema_check(schema, raw, config_finding, &report);
+    if (raw) schema_check(schema, raw, config_finding, &report);
     json_decref(raw);
 }
 
@@ -297,8 +298,7 @@ static void check_config(struct module *m, sl_str text, buf *errors)
 {
     char why[256] = "";
     buf findings;
-    json_t *schema = module_hooks->schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why,
-                                               sizeof why);
+    json_t *schema = schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why, sizeof why);
     if (!schema) {
         module_fail(m, "config schema: %s", why);
         return;

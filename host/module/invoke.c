@@ -6,6 +6,7 @@
 #include "loop/watchdog.h"
 #include "observe/span.h"
 #include "store/store.h"
+#include "rest/schema.h"
 
 enum { RUNS_MAX = 6, SAMPLE_MASK = 255 }; /* measuring a stack is a system call: one call in 256 */
 
@@ -46,7 +47,7 @@ json_t *entry_input(const struct entry *e, sl_str json, buf *findings)
     json_t *v = json_read(sl_given(json) ? json : SL("null"), why, sizeof why);
     if (!v)
         report_finding(findings, "", why);
-    else if (!e->in || module_hooks->schema_check(e->in, v, report_finding, findings) == 0)
+    else if (!e->in || schema_check(e->in, v, report_finding, findings) == 0)
         return v;
     buf_add_char(findings, ']');
     json_decref(v);

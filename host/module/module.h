@@ -146,18 +146,10 @@ struct module {
     const struct plugin_file *file; /* what the change under way found for it */
 };
 
-/* What the floors above do for modules; main.c fills it. All are required but the tags and `rebuilt`. */
+/* What the HTTP floor does for modules; main.c fills it. All are required but the tags and `rebuilt`. */
 struct module_hooks {
-    bool (*route_check)(const char *name, char *why, size_t why_size);
-    bool (*route_clash)(const char *a, const char *b);
-    json_t *(*schema_read)(sl_str text, char *why, size_t why_size);
-    size_t (*schema_check)(const json_t *schema, json_t *v,
-                           void (*report)(void *arg, const char *pointer, const char *detail), void *arg);
     sl_err (*reply_row)(call *c, int32_t status, const sl_rows *rows);
     sl_err (*reply_list)(call *c, sl_str sql, const sl_value *args, size_t n); /* [S] */
-    void (*problem_write)(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id,
-                          sl_str errors);
-    int (*problem_status)(sl_err e, const char **code, const char **title);
     /* The ETag that reply_row gives these rows, and giving it to an answer that was rendered elsewhere. */
     sl_str (*row_tag)(call *c, const sl_rows *rows);
     void (*reply_tag)(call *c, sl_str tag);

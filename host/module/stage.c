@@ -3,6 +3,7 @@
 #include "module/private.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "rest/schema.h"
 
 enum { CREATE_MS = 60000, FINDINGS_ROOM = 64 * 1024 };
 static const char no_config[] = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{}}";
@@ -57,8 +58,7 @@ static bool check_config(struct generation *g, const struct config *cfg, const j
 {
     buf findings;
     sl_str text = json_str(json_object_get(seen, "config"));
-    json_t *schema = module_hooks->schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why,
-                                               why_size);
+    json_t *schema = schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why, why_size);
     if (!schema) return false;
     buf_init(&findings, FINDINGS_ROOM);
     g->config = module_effective_config(cfg, g->module, schema, &findings);

@@ -1,5 +1,6 @@
 /* conn.c - one connection: reading, writing, its phases with their time limits, and how it ends. */
 #include "net/conn.h"
+#include "base/clock.h"
 #include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -48,10 +49,67 @@ size_t conn_unsent(const struct conn *c)
     return c->out.n + c->wire.n + (c->writing ? uv_stream_get_write_queue_size(&c->io.stream) : 0);
 }
 
+static void enqueue(struct conn_queue *q, struct conn *c)
+{
+    c->queue = q;
+    c->queue_prev = q->last;
+    c->queue_next = NULL;
+    if (q->last)
+        q->last->queue_next = c;
+    else
+        q->first = c;
+    q->last = c;
+}
+
+static void dequeue(struct conn *c)
+{
+    struct conn_queue *q = c->queue;
+    if (!q) return;
+    if (c->queue_prev)
+        c->queue_prev->queue_next = c->queue_next;
+    else
+        q->first = c->queue_next;
+    if (c->queue_next)
+        c->queue_next->queue_prev = c->queue_prev;
+    else
+        q->last = c->queue_prev;
+    c->queue = NULL;
+}
+
+static void serve(struct conn_queue *q)
+{
+    for (struct conn *c; (c = q->first);) {
+        dequeue(c);
+        conn_work(c);
+    }
+}
+
+/* By time, not by number: a hundred cheap requests cost the others less than one dear one, and go out in one write. */
+bool conn_spent(struct conn *c)
+{
+    uint64_t now = (uint64_t)clock_monotonic();
+    if (!c->slice) c->slice = now; /* this request began in an earlier turn */
+    if (now - c->slice < SLICE_US * UINT64_C(1000)) return false;
+    srv.stats.yields++;
+    enqueue(&srv.put_off[srv.put_off_now], c);
+    uv_idle_start(srv.next_turn, conns_put_off);
+    return true;
+}
+
+/* Between two of these runs the loop takes what has come in for all others. */
+void conns_put_off(uv_idle_t *next_turn)
+{
+    struct conn_queue *q = &srv.put_off[srv.put_off_now];
+    srv.put_off_now ^= 1;
+    serve(q);
+    if (!srv.put_off[srv.put_off_now].first) uv_idle_stop(next_turn);
+}
+
 /* May another byte go into the parser? */
 static bool may_parse(const struct conn *c)
 {
-    return c->phase != CONN_ANSWER && c->phase < CONN_FLUSH && c->phase != CONN_HANDSHAKE && conn_unsent(c) < OUT_HIGH;
+    return !c->queue && c->phase != CONN_ANSWER && c->phase < CONN_FLUSH && c->phase != CONN_HANDSHAKE &&
+           conn_unsent(c) < OUT_HIGH;
 }
 
 void conn_input(struct conn *c, const char *p, size_t n)
@@ -208,6 +266,7 @@ void conn_work(struct conn *c)
             conn_close(c);
     }
     if (c->phase == CONN_CLOSED) return;
+    c->slice = 0;
     update_reading(c);
     struct waiter *w = c->r ? c->r->waiter : NULL;
     if (w && conn_unsent(c) < OUT_HIGH) {
@@ -221,23 +280,13 @@ void conn_work(struct conn *c)
 static void work_dirty(void *arg)
 {
     (void)arg;
-    while (srv.dirty) {
-        struct conn *c = srv.dirty;
-        srv.dirty = c->dirty_next;
-        if (srv.dirty) srv.dirty->dirty_prev = NULL;
-        c->dirty = false;
-        c->dirty_next = c->dirty_prev = NULL;
-        conn_work(c);
-    }
+    serve(&srv.dirty);
 }
 
 void conn_touch(struct conn *c)
 {
-    if (c->busy || c->dirty || c->phase == CONN_CLOSED) return;
-    c->dirty = true;
-    c->dirty_next = srv.dirty;
-    if (srv.dirty) srv.dirty->dirty_prev = c;
-    srv.dirty = c;
+    if (c->busy || c->queue || c->phase == CONN_CLOSED) return;
+    enqueue(&srv.dirty, c);
     loop_at_turn_end(work_dirty, NULL);
 }
 
@@ -263,14 +312,7 @@ void conn_close(struct conn *c)
     else
         srv.conns = c->next;
     if (c->next) c->next->prev = c->prev;
-    if (c->dirty) {
-        if (c->dirty_prev)
-            c->dirty_prev->dirty_next = c->dirty_next;
-        else
-            srv.dirty = c->dirty_next;
-        if (c->dirty_next) c->dirty_next->dirty_prev = c->dirty_prev;
-        c->dirty = false;
-    }
+    dequeue(c);
     uv_close(&c->io.handle, on_closed);
 }
 
@@ -311,7 +353,8 @@ void conn_check(struct conn *c, uint64_t now)
         }
     }
     bool late = c->deadline && now >= c->deadline;
-    if (c->phase == CONN_IDLE && c->writing) late = false; /* the write limit watches it */
+    if (c->phase == CONN_IDLE && (c->writing || c->queue))
+        late = false; /* the write limit watches it; it waits for us */
     if (c->phase == CONN_BODY && srv.cfg.body_min_rate && now - c->body_since >= RATE_GRACE_MS)
         late |= c->body_bytes < (now - c->body_since) * srv.cfg.body_min_rate / 1000;
     if (late) timed_out(c);

@@ -13,6 +13,7 @@ enum {
     OUT_HIGH = 64 << 10,  /* unsent bytes at which no further pipelined request is started */
     OUT_MAX = 64 << 20,   /* unsent bytes at which a connection is cut; also the largest answer in one piece */
     READ_SIZE = 64 << 10, /* the one shared read buffer */
+    SLICE_US = 250,       /* for how long one connection may start pipelined requests in one turn of the loop */
     LINGER_MS = 2000,     /* how long what a client still sends is thrown away so that it can read its answer */
     RATE_GRACE_MS = 1000  /* a body's rate is not judged earlier */
 };
@@ -31,6 +32,9 @@ enum phase {
 };
 
 struct conn;
+struct conn_queue {
+    struct conn *first, *last;
+};
 struct waiter {
     struct request *r;
     call *c;
@@ -64,7 +68,8 @@ struct conn {
     } io;
     uv_write_t write;
     llhttp_t parser;
-    struct conn *prev, *next, *dirty_prev, *dirty_next;
+    struct conn *prev, *next, *queue_prev, *queue_next;
+    struct conn_queue *queue; /* dirty, put off, or NULL; nothing is parsed while it waits there */
     struct request *r;
     SSL *ssl;
     buf in;                        /* read but not parsed yet */
@@ -76,13 +81,14 @@ struct conn {
     size_t tls_n;
     uint64_t deadline; /* loop_now(); 0 = none */
     uint64_t body_since, progress_at;
+    uint64_t slice; /* clock_monotonic() when its first request of this turn came; 0 = none yet */
     size_t body_bytes, head_bytes, queue_seen;
     sl_str peer; /* in peer_text, or "unix" */
     enum phase phase;
     bool keep;      /* the client allows another request */
     bool early_ok;  /* an answer in on_head need not close: the body is here */
     bool sensitive; /* it has carried a secret: its buffers are wiped before they go back to the pool */
-    bool line_start, half_end, at_trailers, in_trailers, paused, busy, dirty, writing, reading, linger, eof, trusted;
+    bool line_start, half_end, at_trailers, in_trailers, paused, busy, writing, reading, linger, eof, trusted;
     char last; /* byte before base */
     char peer_text[46];
 };
@@ -98,7 +104,11 @@ struct server {
     bool trust_unix;
     SSL_CTX *tls;
     llhttp_settings_t parser;
-    struct conn *conns, *dirty;
+    struct conn *conns;
+    struct conn_queue dirty;      /* something was added to out: served at the end of this turn */
+    struct conn_queue put_off[2]; /* had their share of this turn: served in the next; the two change places */
+    unsigned put_off_now;         /* which of the two is filled */
+    uv_idle_t *next_turn;         /* active while somebody is put off: the loop does not sleep */
     struct server_stats stats;
 };
 extern struct server srv;
@@ -111,6 +121,8 @@ void conn_eof(struct conn *c);
 void conn_work(struct conn *c);  /* parse what waits, write what is ready */
 void conn_touch(struct conn *c); /* something was added to out: conn_work will come */
 void conn_close(struct conn *c);
+bool conn_spent(struct conn *c);          /* has it used up its share of this turn? Then it is put off to the next */
+void conns_put_off(uv_idle_t *next_turn); /* their turn has come */
 void conn_check(struct conn *c, uint64_t now); /* time limits */
 size_t conn_unsent(const struct conn *c);
 /* A buffer of the connection with memory out of a small pool, and back to it. */

@@ -40,6 +40,7 @@ static int on_begin(llhttp_t *p)
 {
     struct conn *c = p->data;
     c->r = request_take(c);
+    if (!c->slice) c->slice = c->r->pub.started;
     c->scan = NULL;
     c->line_start = c->half_end = c->in_trailers = false;
     c->head_bytes = 0;
@@ -218,8 +219,9 @@ static int on_done(llhttp_t *p)
         c->r->pub.body = buf_str(&c->r->body);
         srv.hooks.on_request(&c->r->pub);
     }
-    /* The next request waits while this one is pending, and while the client does not read its answers. */
-    return c->phase == CONN_IDLE && conn_unsent(c) < OUT_HIGH ? 0 : HPE_PAUSED;
+    /* The next request waits while this one is pending, while the client does not read its answers, and when others
+     * should come first. */
+    return c->phase == CONN_IDLE && conn_unsent(c) < OUT_HIGH && (c->scan == c->end || !conn_spent(c)) ? 0 : HPE_PAUSED;
 }
 
 void parse_setup(llhttp_settings_t *s)

@@ -110,6 +110,8 @@ static void on_sweep_closed(uv_handle_t *h)
     if (--s->open == 0) free(s);
 }
 
+static void on_next_turn_closed(uv_handle_t *h) { free(h); }
+
 int server_start(const struct server_config *cfg, const struct server_hooks *hooks, char *why, size_t why_size)
 {
     srv = (struct server){ .hooks = *hooks };
@@ -122,6 +124,9 @@ int server_start(const struct server_config *cfg, const struct server_hooks *hoo
         server_close();
         return -1;
     }
+    srv.next_turn = malloc(sizeof *srv.next_turn);
+    if (!srv.next_turn) abort();
+    uv_idle_init(loop_uv(), srv.next_turn);
     sweep = calloc(1, sizeof *sweep);
     if (!sweep) abort();
     uv_timer_init(loop_uv(), &sweep->timer);
@@ -194,6 +199,8 @@ void server_close(void)
         uv_close((uv_handle_t *)&sweep->behind_reading, on_sweep_closed);
     }
     sweep = NULL;
+    if (srv.next_turn) uv_close((uv_handle_t *)srv.next_turn, on_next_turn_closed);
+    srv.next_turn = NULL;
     SSL_CTX_free(srv.tls);
     srv.tls = NULL;
     free(srv.tls_cert);

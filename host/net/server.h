@@ -73,6 +73,7 @@ sl_str exchange_header(const exchange *x, const char *lower_name); /* absent if 
 
 struct server_stats {
     size_t connections, idle;
+    uint64_t yields; /* times a connection with more requests waiting let the others go first */
     uint64_t accepted, refused, requests, timeouts, parse_errors, bytes_in, bytes_out;
 };
 struct server_stats server_stats(void);

@@ -21,6 +21,13 @@ struct deferred {
     bool rows, gathered; /* of postgres_gather.c: its arguments are arrays; it is part of such a one, with others */
     struct deferred *next, *with;
 };
+struct appended { /* to a log */
+    const struct store_log *log;
+    struct statement *head, *insert, *advance;
+    sl_value *values; /* with room for LOG_HEAD more */
+    size_t n;
+    struct appended *next;
+};
 struct after {
     void (*fn)(void *arg);
     void *arg;
@@ -34,6 +41,7 @@ struct tx {              /* made by store.c on the first write, in the call's ar
     unsigned statements; /* run so far */
     struct deferred *deferred, **deferred_end;
     size_t n_deferred;
+    struct appended *appended, **appended_end;
     struct after *after, **after_end;
     void *engine;
     char error[256];

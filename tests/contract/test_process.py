@@ -1,5 +1,6 @@
 """test_process.py - the server as a process: exit codes, signals, drain, the service manager, what it says about its configuration."""
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -177,6 +178,33 @@ def test_service_manager_is_told(start, tmp_path):
         s.process.send_signal(signal.SIGTERM)
         assert manager.recv(100) == b"STOPPING=1"
         assert s.process.wait(10) == 0
+
+
+def test_service_manager_hears_that_the_loop_turns(start, tmp_path):
+    """The unit's WatchdogSec: half of it apart, and not when the variable is for another process."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(20)
+        s = start(env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "100000"})
+        assert [manager.recv(100) for _ in range(4)] == [b"READY=1"] + 3 * [b"WATCHDOG=1"]
+        s.process.send_signal(signal.SIGSTOP)  # a loop that stands still says nothing
+        while select.select([manager], [], [], 1)[0]:
+            manager.recv(100)
+        s.process.send_signal(signal.SIGCONT)
+        assert manager.recv(100) == b"WATCHDOG=1"
+        s.process.send_signal(signal.SIGTERM)
+        said = [manager.recv(100)]
+        while said[-1] != b"STOPPING=1":
+            said.append(manager.recv(100))
+        assert s.process.wait(10) == 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path + "2")
+        manager.settimeout(20)
+        s = start(env={"NOTIFY_SOCKET": path + "2", "WATCHDOG_USEC": "10000", "WATCHDOG_PID": "1"})
+        assert manager.recv(100) == b"READY=1"
+        s.stop()
+        assert manager.recv(100) == b"STOPPING=1"
 
 
 def test_stop_under_load_loses_no_answer(start):

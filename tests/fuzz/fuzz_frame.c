@@ -79,11 +79,7 @@ static void turn(void) { uv_run(loop_uv(), UV_RUN_ONCE); }
 
 static void setup(void)
 {
-    static const struct module_hooks hooks = { .route_check = route_check,
-                                               .route_clash = route_clash,
-                                               .schema_read = schema_read,
-                                               .schema_check = schema_check,
-                                               .reply_list = reply_list };
+    static const struct module_hooks hooks = { .reply_list = reply_list };
     log_setup(SL_ERROR + 1, LOG_AS_TEXT, STDERR_FILENO);
     loop_setup(&(struct loop_config){ .max_calls = 100 }, NULL);
     modules_setup(&cfg, &hooks, keyring_random(), NULL);

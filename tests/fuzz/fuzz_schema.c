@@ -2,7 +2,7 @@
  */
 #include "fuzz.h"
 #include "base/json.h"
-#include "http/http.h"
+#include "rest/schema.h"
 
 #define NESTED                                                                                                         \
     SL_OBJECT(SL_REQUIRED("name", SL_STRING(1, 8), "x"), SL_OPTIONAL("n", SL_INTEGER(-5, 5) SL_DEFAULT("3"), "x"),     \

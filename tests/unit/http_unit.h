@@ -3,7 +3,7 @@
 #ifndef HTTP_UNIT_H
 #define HTTP_UNIT_H
 #include "http/request.h"
-#include "http/schema.h"
+#include "rest/schema.h"
 #include "unit.h"
 #include <service_layer/fields.h>
 #include <stdlib.h>

@@ -148,6 +148,9 @@ static void on_request(exchange *x)
         str_to_int(x->query, &ms);
         usleep((useconds_t)ms * 1000);
         answer(x, 200, SL("held"));
+    } else if (sl_is(x->path, "/heads")) { /* how many requests there have been, this one included */
+        char text[24];
+        answer(x, 200, sl_lit(text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)seen.heads)));
     } else if (sl_is(x->path, "/status")) {
         int64_t n = 200;
         str_to_int(x->query, &n);

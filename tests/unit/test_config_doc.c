@@ -113,6 +113,13 @@ static void help_names_every_flag_key_and_variable(void **state)
         (void)snprintf(name, sizeof name, "`-%s`", commands[i].flag);
         assert_non_null(strstr(doc, name));
     }
+    const char *const others[] = { "config", "check-plugin", "o", "audit-verify" }; /* with a value of their own */
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        (void)snprintf(name, sizeof name, "  -%s ", others[i]);
+        assert_non_null(strstr(b.p, name));
+        (void)snprintf(name, sizeof name, "| `-%s", others[i]);
+        assert_non_null(strstr(doc, name));
+    }
     buf_free(&b);
 }
 

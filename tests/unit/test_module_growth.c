@@ -19,13 +19,10 @@
 #undef load
 #undef lifecycle
 #include "../../host/module/descriptor.c"
-#include "http/http.h"
 
 /* Sizes of the first release, as its plugins have them compiled in. */
 enum { PLUGIN_WAS = 112, ENTRY_WAS = 96, METRIC_WAS = 32, NEED_WAS = 16, LIFE_WAS = 64 };
-static const struct module_hooks hooks = {
-    .route_check = route_check, .route_clash = route_clash, .schema_read = schema_read, .schema_check = schema_check
-};
+static const struct module_hooks hooks; /* what is checked here needs none */
 static struct generation g;
 static char why[MODULE_WHY];
 

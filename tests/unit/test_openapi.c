@@ -1,7 +1,7 @@
 /* test_openapi.c - the names of operations, patterns of another dialect, and examples that fit their schema. */
 #include "http_unit.h"
-#include "../../host/http/openapi_example.c"
-#include "../../host/http/operation.c"
+#include "../../host/openapi/example.c"
+#include "../../host/openapi/operation.c"
 
 static sl_err nothing(void *self, sl_call *c) { return (void)self, (void)c, SL_OK; }
 

@@ -1,5 +1,5 @@
 /* test_problem.c - problem documents and what error codes become. */
-#include "http/http.h"
+#include "rest/problem.h"
 #include "unit.h"
 
 static void a_whole_problem(void **state)

@@ -1,7 +1,7 @@
 /* test_render.c - rows as JSON by an out schema: each format, order, what does not fit. */
 #include "http/http.h"
 #include "http/render.h"
-#include "http/schema.h"
+#include "rest/schema.h"
 #include "unit.h"
 #include <math.h>
 

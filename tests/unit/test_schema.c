@@ -1,5 +1,5 @@
 /* test_schema.c - the JSON Schema subset: what loads, what each keyword finds, pointers, defaults. */
-#include "http/schema.h"
+#include "rest/schema.h"
 #include "unit.h"
 #include <service_layer/fields.h>
 

@@ -1,7 +1,7 @@
-/* openapi_parts.c - what all operations of the OpenAPI document share: conventions, headers, problems, how to log in.
+/* parts.c - what all operations of the OpenAPI document share: conventions, headers, problems, how to log in.
  */
-#include "http/openapi_parts.h"
-#include "http/request.h"
+#include "openapi/parts.h"
+#include "rest/problem.h"
 
 static const struct {
     int status;
@@ -111,11 +111,11 @@ static void add_parameter(buf *b, const char *name, const char *in, const char *
     buf_add_char(b, '}');
 }
 
-static void add_parameters(buf *b)
+static void add_parameters(buf *b, struct page_sizes sizes)
 {
     char limit[96];
     int n = snprintf(limit, sizeof limit, "{\"type\":\"integer\",\"minimum\":1,\"maximum\":%zu,\"default\":%zu}",
-                     http_cfg.page_max, http_cfg.page_default);
+                     sizes.max, sizes.normal);
     json_add_name(b, "parameters");
     buf_add_char(b, '{');
     add_parameter(b, "limit", "query", "Items of a page.", sl_lit(limit, (size_t)n));
@@ -180,14 +180,14 @@ static const char
                                                                                                          "What it must "
                                                                                                          "be.") "}}}}}";
 
-void openapi_add_components(buf *b)
+void openapi_add_components(buf *b, struct page_sizes sizes)
 {
     json_add_name(b, "components");
     buf_add_char(b, '{');
     json_field_raw(b, "securitySchemes",
                    SL("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"A token. The scope that "
                       "an operation needs stands in its `security`.\"}}"));
-    add_parameters(b);
+    add_parameters(b, sizes);
     add_headers(b);
     add_answers(b);
     json_add_name(b, "schemas");

@@ -1,5 +1,5 @@
 /* schema_check.c - checks a JSON value against a schema and fills in defaults; every finding has a JSON pointer. */
-#include "http/schema.h"
+#include "rest/schema.h"
 #include <math.h>
 #include <stdarg.h>
 

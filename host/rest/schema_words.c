@@ -1,5 +1,5 @@
 /* schema_words.c - the vocabulary of the JSON Schema subset: keywords, types, formats, patterns. */
-#include "http/schema.h"
+#include "rest/schema.h"
 #include "base/clock.h"
 #include "base/id.h"
 

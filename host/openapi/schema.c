@@ -1,6 +1,6 @@
-/* openapi_schema.c - a schema of the host's subset as JSON Schema 2020-12, which OpenAPI 3.1 uses. */
-#include "http/openapi.h"
-#include "http/schema.h"
+/* schema.c - a schema of the host's subset as JSON Schema 2020-12, which OpenAPI 3.1 uses. */
+#include "openapi/openapi.h"
+#include "rest/schema.h"
 
 /* ---- patterns: POSIX extended to ECMA-262 ---- */
 static const struct {

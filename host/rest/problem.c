@@ -1,5 +1,5 @@
 /* problem.c - error answers: application/problem+json (RFC 9457), and which status and code an error becomes. */
-#include "http/http.h"
+#include "rest/problem.h"
 #include "base/json.h"
 
 static const struct {

@@ -1,6 +1,6 @@
-/* openapi_example.c - an example value for a schema, always the same one, and valid by the host's own check. */
-#include "http/openapi.h"
-#include "http/schema.h"
+/* example.c - an example value for a schema, always the same one, and valid by the host's own check. */
+#include "openapi/openapi.h"
+#include "rest/schema.h"
 
 enum { TEXT_MAX = 256, REPEAT_MAX = 64, STEPS_MAX = 20000 };
 

@@ -1,11 +1,14 @@
-/* openapi.c - the OpenAPI 3.1 document of everything that the started modules offer, made anew when their set changes.
+/* document.c - the OpenAPI 3.1 document of everything that the started modules offer, made anew when their set changes.
  */
-#include "http/openapi.h"
-#include "http/openapi_parts.h"
-#include "http/request.h"
+#include "base/id.h"
+#include "identity/identity.h"
+#include "openapi/parts.h"
+#include "rest/problem.h"
+#include <stdlib.h>
 
 enum { DOCUMENT_MAX = 16 << 20 };
 static struct document current;
+static struct page_sizes page_sizes;
 
 /* ---- pieces ---- */
 static void open_object(buf *b, const char *name)
@@ -263,7 +266,7 @@ static void build(struct document *d)
     openapi_add_head(b);
     add_tags(b, d->operations, d->n_operations);
     add_paths(b, d->operations, d->n_operations, a);
-    openapi_add_components(b);
+    openapi_add_components(b, page_sizes);
     buf_add_char(b, '}');
     arena_free(a);
     sha256(buf_str(b), hash);
@@ -281,6 +284,12 @@ const struct document *openapi_document(void)
     current.operations = operations_find(current.arena, &current.n_operations);
     build(&current);
     return &current;
+}
+
+void openapi_setup(struct page_sizes sizes)
+{
+    openapi_close();
+    page_sizes = sizes;
 }
 
 void openapi_close(void)

@@ -1,30 +1,17 @@
 /* operation.c - the operations of the API as the modules' tables tell them: their names, and what each may answer. */
-#include "http/openapi.h"
-#include "http/request.h"
+#include "openapi/openapi.h"
+#include "identity/identity.h"
+#include "rest/pattern.h"
 #include <ctype.h>
 
 enum { WORDS_MAX = ROUTE_SEGMENTS + 2 };
-
-static bool is_param(sl_str segment) { return segment.n > 1 && segment.p[0] == '{'; }
-
-/* The same path but for the names of parameters? */
-static bool same_shape(sl_str x, sl_str y)
-{
-    sl_str s, t;
-    for (;;) {
-        bool more_x = str_split(&x, '/', &s), more_y = str_split(&y, '/', &t);
-        if (more_x != more_y) return false;
-        if (!more_x) return true;
-        if (!(is_param(s) && is_param(t)) && !sl_same(s, t)) return false;
-    }
-}
 
 /* Is `path` the path `parent` and one parameter? */
 static bool is_below(sl_str parent, sl_str path)
 {
     const char *slash = memrchr(path.p, '/', path.n);
     size_t n = (size_t)(slash - path.p);
-    return n > 0 && is_param(str_sub(path, n + 1, path.n)) && same_shape(parent, str_sub(path, 0, n));
+    return n > 0 && segment_is_param(str_sub(path, n + 1, path.n)) && path_same_shape(parent, str_sub(path, 0, n));
 }
 
 bool operation_has_field(const json_t *schema, const char *name)
@@ -131,7 +118,7 @@ static void words_of(const struct operation *op, struct words *w)
     while (rest.n && str_split(&rest, '/', &part)) {
         bool shared = w->n == 0 && !sl_same(part, name) &&
                       (sl_is(part, "accounts") || sl_is(part, "admin") || sl_is(part, "system"));
-        if (shared || is_param(part)) continue;
+        if (shared || segment_is_param(part)) continue;
         if (w->n == 0 && !sl_same(part, name)) {
             const char *dot = memchr(part.p, '.', part.n);
             if (!(dot && sl_same(str_sub(part, 0, (size_t)(dot - part.p)), name))) w->item[w->n++] = name;
@@ -214,14 +201,6 @@ static void make_unique(struct operation *all, size_t n)
 }
 
 /* ---- all of them ---- */
-static unsigned method_bit(sl_str method)
-{
-    static const char *const names[ROUTE_METHODS] = { "GET", "POST", "PUT", "PATCH", "DELETE" };
-    for (unsigned i = 0; i < ROUTE_METHODS; i++)
-        if (sl_is(method, names[i])) return 1u << i;
-    return 0;
-}
-
 static void add(struct operation *op, const struct module *m, const struct entry *e)
 {
     sl_str rest = sl_cstr(e->spec.name), part;
@@ -229,9 +208,9 @@ static void add(struct operation *op, const struct module *m, const struct entry
     op->entry = e;
     str_split(&rest, ' ', &op->method);
     op->path = rest;
-    op->methods = method_bit(op->method);
+    op->methods = 1u << route_method_of(op->method);
     while (rest.n && str_split(&rest, '/', &part)) {
-        op->item = is_param(part);
+        op->item = segment_is_param(part);
         op->n_params += op->item;
     }
     op->exempt = !e->generation->handle && !e->spec.scope && strcmp(m->name, "system") == 0;
@@ -246,13 +225,13 @@ static void relate(struct operation *all, size_t n)
         op->group = i;
         for (size_t k = 0; k < n; k++) {
             struct operation *other = &all[k];
-            if (k < i && op->group == i && same_shape(op->path, other->path)) {
+            if (k < i && op->group == i && path_same_shape(op->path, other->path)) {
                 op->group = other->group;
                 op->path = all[op->group].path;
             }
-            if (same_shape(op->path, other->path)) op->methods |= method_bit(other->method);
+            if (path_same_shape(op->path, other->path)) op->methods |= 1u << route_method_of(other->method);
             op->parent = op->parent || is_below(op->path, other->path);
-            if (same_shape(op->path, other->path) && !sl_is(op->method, "GET") && !sl_is(op->method, "POST"))
+            if (path_same_shape(op->path, other->path) && !sl_is(op->method, "GET") && !sl_is(op->method, "POST"))
                 op->editable = op->editable || operation_has_field(other->entry->out, "version");
         }
         bool etag = operation_has_field(out, "etag");

@@ -1,9 +1,8 @@
 /* openapi.h - the API's description: the operations that the modules' tables offer, and the OpenAPI 3.1 document of
  * them. */
-#ifndef HTTP_OPENAPI_H
-#define HTTP_OPENAPI_H
-#include "base/json.h"
-#include "http/router.h"
+#ifndef OPENAPI_OPENAPI_H
+#define OPENAPI_OPENAPI_H
+#include "module/module.h"
 
 enum { OPERATION_ID = 160 };
 struct operation { /* a route of a started module; valid until the set of modules changes */
@@ -32,16 +31,20 @@ int operation_success(const struct operation *op);
 /* The media types that it answers, with commas between: application/json, or what its `out` names; absent = no body. */
 sl_str operation_types(const struct operation *op);
 
-/* ---- openapi_schema.c: a schema of the subset as JSON Schema 2020-12; the caller owns it ---- */
+/* ---- schema.c: a schema of the subset as JSON Schema 2020-12; the caller owns it ---- */
 json_t *openapi_schema(const json_t *schema, bool out); /* out: of an answer */
 sl_str pattern_portable(arena *a, sl_str posix);        /* as an ECMA-262 regular expression */
 
-/* ---- openapi_example.c ---- */
+/* ---- example.c ---- */
 /* A value that the schema admits, always the same one; NULL: none was found. `whole`: optional fields too. The caller
  * owns it. */
 json_t *openapi_example(const json_t *schema, bool whole);
 
-/* ---- openapi.c ---- */
+/* ---- document.c ---- */
+struct page_sizes { /* of lists: what `limit` is when it is not given, and its maximum */
+    size_t normal, max;
+};
+void openapi_setup(struct page_sizes sizes); /* also again, with other sizes: the document is made anew */
 struct document {
     uint64_t revision;
     arena *arena; /* owns the operations */

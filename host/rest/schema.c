@@ -1,6 +1,6 @@
 /* schema.c - reads the text of a JSON Schema: known keywords only, sane values, `required` gathered, defaults that
  * hold. */
-#include "http/schema.h"
+#include "rest/schema.h"
 #include <stdarg.h>
 
 struct reader {

@@ -1,11 +1,19 @@
-/* schema.h - what reading and checking a JSON Schema share: its keywords, types, formats and compiled patterns. */
-#ifndef HTTP_SCHEMA_H
-#define HTTP_SCHEMA_H
-#include "http/http.h"
+/* schema.h - the JSON Schema subset (docs/api.md lists it): reading a schema, checking values, and its vocabulary. */
+#ifndef REST_SCHEMA_H
+#define REST_SCHEMA_H
+#include "base/json.h"
 #include <ctype.h>
 #include <regex.h>
 #include <stdlib.h>
 
+/* Gather per-field "required": true, check that only known keywords are used. Owned by the caller; NULL: why. */
+json_t *schema_read(sl_str text, char *why, size_t why_size);
+/* Check `v`; fill in defaults of absent fields (changes v). Each finding: JSON pointer and sentence. Returns their
+ * number. */
+typedef void schema_report(void *arg, const char *pointer, const char *detail);
+size_t schema_check(const json_t *schema, json_t *v, schema_report *report, void *arg);
+
+/* ---- the vocabulary, for whatever else walks a schema ---- */
 enum schema_word {
     WORD_UNKNOWN,
     WORD_TYPE,
