@@ -17,13 +17,16 @@ void chain_start(struct chain *c)
     c->hash[HEX] = 0;
 }
 
-void chain_hash(const char *text, size_t n, char out[CHAIN_HASH])
+void chain_hash(struct chain_hasher *h, const char *text, size_t n, char out[CHAIN_HASH])
 {
-    static EVP_MD_CTX *hasher; /* kept: fetching the algorithm costs more than a line's hash */
+    EVP_MD_CTX *context = h->context; /* kept: fetching the algorithm costs more than a line's hash */
     unsigned char bytes[32];
-    if (!hasher && (!(hasher = EVP_MD_CTX_new()) || !EVP_DigestInit_ex2(hasher, EVP_sha256(), NULL))) abort();
-    if (!EVP_DigestInit_ex2(hasher, NULL, NULL) || !EVP_DigestUpdate(hasher, text, n) ||
-        !EVP_DigestFinal_ex(hasher, bytes, NULL))
+    if (!context) {
+        h->context = context = EVP_MD_CTX_new();
+        if (!context || !EVP_DigestInit_ex2(context, EVP_sha256(), NULL)) abort();
+    }
+    if (!EVP_DigestInit_ex2(context, NULL, NULL) || !EVP_DigestUpdate(context, text, n) ||
+        !EVP_DigestFinal_ex(context, bytes, NULL))
         abort();
     for (int i = 0; i < 32; i++) {
         out[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
@@ -100,6 +103,7 @@ static void check_place(struct place *at, const struct chain *self, const char *
 
 static void check_line(struct place *at, const char *line, size_t n)
 {
+    static struct chain_hasher hasher;
     struct chain_check *k = at->k;
     struct chain self;
     char prev[CHAIN_HASH], hash[CHAIN_HASH];
@@ -107,7 +111,7 @@ static void check_line(struct place *at, const char *line, size_t n)
         report(at, "it is no record of an audit log");
         return;
     }
-    chain_hash(line, n - END, hash);
+    chain_hash(&hasher, line, n - END, hash);
     if (strcmp(hash, self.hash) != 0)
         report(at, "record %" PRIu64 ": it was changed: its hash does not fit what it says", self.seq);
     check_place(at, &self, prev);

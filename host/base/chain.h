@@ -16,8 +16,12 @@ struct chain {
     char hash[CHAIN_HASH];
 };
 void chain_start(struct chain *c);
-/* Of a line's bytes before `,"hash"`. One thread only. */
-void chain_hash(const char *text, size_t n, char out[CHAIN_HASH]);
+/* What hashing keeps from line to line; zeroed, of one thread only, as long as the process lives. */
+struct chain_hasher {
+    void *context;
+};
+/* Of a line's bytes before `,"hash"`. */
+void chain_hash(struct chain_hasher *h, const char *text, size_t n, char out[CHAIN_HASH]);
 /* What a line says of itself; n without the newline. False: it is no line of a chain. */
 bool chain_read(const char *line, size_t n, struct chain *self, char prev[CHAIN_HASH]);
 

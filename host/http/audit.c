@@ -59,15 +59,19 @@ static void describe(const struct request *rq, arena *a, int status, struct audi
     r->address = audit_clip(a, rq->x->remote, NAME_MAX_);
 }
 
+/* A record without a value that its table wants would fail with others of its batch. */
+static sl_value wanted(sl_str s) { return sl_text(s.p ? s : SL("")); }
+
 sl_err audit_insert(call *c, const struct audit_record *r)
 {
     const sl_value args[] = {
-        sl_ctext(r->id),      sl_int(r->at),       sl_text(r->user),
-        sl_text(r->role),     sl_text(r->tenant),  sl_text(r->method),
-        sl_text(r->route),    sl_text(r->target),  r->status ? sl_int(r->status) : sl_text(sl_lit(NULL, 0)),
-        sl_text(r->code),     sl_text(r->outcome), sl_text(r->request_id),
-        sl_text(r->trace_id), sl_text(r->address), sl_int(r->times)
+        sl_ctext(r->id),     sl_int(r->at),       wanted(r->user),
+        wanted(r->role),     wanted(r->tenant),   wanted(r->method),
+        sl_text(r->route),   wanted(r->target),   r->status ? sl_int(r->status) : sl_text(sl_lit(NULL, 0)),
+        sl_text(r->code),    sl_text(r->outcome), wanted(r->request_id),
+        wanted(r->trace_id), wanted(r->address),  sl_int(r->times)
     };
+    if (store_one_writer()) return store_append(c, &audit_chain, args, sizeof args / sizeof *args);
     return store_defer(c,
                        SL("insert into sl_audit (" AUDIT_COLUMNS
                           ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"),
@@ -183,6 +187,26 @@ sl_err audit_intent(call *c, sl_str words)
 }
 
 /* ---- rows and lines ---- */
+void audit_from_values(const sl_value *v, struct audit_record *r)
+{
+    memset(r, 0, sizeof *r);
+    memcpy(r->id, v[0].s.p, v[0].s.n < sizeof r->id ? v[0].s.n : sizeof r->id - 1);
+    r->at = v[1].i;
+    r->user = v[2].s;
+    r->role = v[3].s;
+    r->tenant = v[4].s;
+    r->method = v[5].s;
+    r->route = v[6].s;
+    r->target = v[7].s;
+    r->status = v[8].type == SL_INT ? (int)v[8].i : 0;
+    r->code = v[9].s;
+    r->outcome = v[10].s;
+    r->request_id = v[11].s;
+    r->trace_id = v[12].s;
+    r->address = v[13].s;
+    r->times = v[14].i;
+}
+
 void audit_from_row(const sl_rows *rows, uint32_t i, struct audit_record *r)
 {
     sl_str id = sl_cell_text(rows, i, "id");

@@ -237,10 +237,11 @@ void audit_file_release(void)
 uint64_t audit_file_append(const struct audit_record *r)
 {
     static buf line;
+    static struct chain_hasher hasher;
     if (!line.max) buf_init(&line, CHAIN_LINE);
     buf_clear(&line);
     audit_open_line(&line, r, file.chain.seq + 1, file.chain.hash);
-    chain_hash(line.p, line.n, file.chain.hash);
+    chain_hash(&hasher, line.p, line.n, file.chain.hash);
     file.chain.seq++;
     audit_close_line(&line, file.chain.hash);
     audit_file_release();

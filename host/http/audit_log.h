@@ -9,8 +9,9 @@ enum { AUDIT_LINE = 4096, AUDIT_DEADLINE_MS = 2000 }; /* bytes of the longest li
 /* ---- audit.c ---- */
 sl_str audit_clip(arena *a, sl_str s,
                   size_t max); /* valid, printable UTF-8 of at most max bytes; absent stays absent */
-sl_err audit_insert(call *c, const struct audit_record *r); /* joins the transaction */
-void audit_count(const char *kind, double n);               /* metric audit_records_total */
+sl_err audit_insert(call *c, const struct audit_record *r);        /* joins the transaction */
+void audit_from_values(const sl_value *v, struct audit_record *r); /* in the order of AUDIT_COLUMNS */
+void audit_count(const char *kind, double n);                      /* metric audit_records_total */
 
 /* ---- audit_refused.c: records that no transaction carries ---- */
 void refused_add(const struct audit_record *r); /* copied; never waits */
@@ -19,6 +20,7 @@ sl_err refused_flush(call *c, bool all);
 void refused_free(void);
 
 /* ---- audit_seal.c: the store's chain ---- */
+extern const struct store_log audit_chain; /* where records join it with their commit */
 /* [S] Gives new rows their places in the chain; `more`: not all of them yet. */
 sl_err audit_seal(call *c, bool *more);
 sl_err audit_expire(call *c); /* [S] removes sealed rows that are too old */

@@ -1,8 +1,47 @@
-/* audit_seal.c - the chain over the store's audit rows: one sealer at a time over all replicas, and removal by age. */
+/* audit_seal.c - the chain over the store's audit rows: with their commit where the store has one writer, otherwise a
+ * moment later by one sealer at a time over all replicas; and removal by age. */
 #include "base/log.h"
 #include "http/audit_log.h"
 
 enum { BATCH = 200, ROUNDS = 4 }; /* a call's memory is given back at its end only */
+
+/* Makes `head` the record's. `line` and `hasher` are the thread's own. */
+static void chain_on(const struct audit_record *r, struct chain *head, buf *line, struct chain_hasher *hasher)
+{
+    if (!line->max) buf_init(line, CHAIN_LINE);
+    buf_clear(line);
+    audit_open_line(line, r, head->seq + 1, head->hash);
+    chain_hash(hasher, line->p, line->n, head->hash);
+    head->seq++;
+}
+
+/* ---- with the commit ---- */
+static sl_err link_record(const sl_value *record, sl_value *head)
+{
+    static buf line;
+    static struct chain_hasher hasher;
+    static struct chain last;
+    struct audit_record r;
+    if (head[0].type != SL_INT || head[1].type != SL_TEXT || head[1].s.n != CHAIN_HASH - 1) return SL_EINTERNAL;
+    last.seq = (uint64_t)head[0].i;
+    memmove(last.hash, head[1].s.p, CHAIN_HASH - 1);
+    last.hash[CHAIN_HASH - 1] = 0;
+    audit_from_values(record, &r);
+    chain_on(&r, &last, &line, &hasher);
+    head[0].i = (int64_t)last.seq;
+    head[1].s = sl_cstr(last.hash);
+    return SL_OK;
+}
+
+const struct store_log audit_chain = {
+    .head = "select seq, hash from sl_audit_chain where name = 'head'",
+    .insert = "insert into sl_audit (" AUDIT_COLUMNS ", seq, hash) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
+              "$11, $12, $13, $14, $15, $16, $17)",
+    .advance = "update sl_audit_chain set seq = $1, hash = $2, at = {{now}} where name = 'head'",
+    .link = link_record,
+};
+
+/* ---- later ---- */
 
 static sl_err read_head(call *c, struct chain *head)
 {
@@ -24,13 +63,10 @@ static sl_err read_head(call *c, struct chain *head)
 static sl_err seal_row(call *c, const sl_rows *rows, uint32_t i, struct chain *head)
 {
     static buf line;
+    static struct chain_hasher hasher;
     struct audit_record r;
-    if (!line.max) buf_init(&line, CHAIN_LINE);
-    buf_clear(&line);
     audit_from_row(rows, i, &r);
-    audit_open_line(&line, &r, head->seq + 1, head->hash);
-    chain_hash(line.p, line.n, head->hash);
-    head->seq++;
+    chain_on(&r, head, &line, &hasher);
     return store_defer(c, SL("update sl_audit set seq = $1, hash = $2 where id = $3 and seq is null"),
                        SL_ARRAY((int64_t)head->seq, (const char *)head->hash, (const char *)r.id), 3, 1);
 }

@@ -19,6 +19,13 @@ struct deferred {
     int64_t changes;
     struct deferred *next;
 };
+struct appended { /* to a log */
+    const struct store_log *log;
+    struct statement *head, *insert, *advance;
+    sl_value *values; /* with room for LOG_HEAD more */
+    size_t n;
+    struct appended *next;
+};
 struct after {
     void (*fn)(void *arg);
     void *arg;
@@ -32,6 +39,7 @@ struct tx {              /* made by store.c on the first write, in the call's ar
     unsigned statements; /* run so far */
     struct deferred *deferred, **deferred_end;
     size_t n_deferred;
+    struct appended *appended, **appended_end;
     struct after *after;
     void *engine;
     char error[256];

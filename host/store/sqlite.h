@@ -82,6 +82,18 @@ sl_err batch_enter(call *c, bool wait_for_ever); /* [S] become the one call that
 void batch_leave(call *c);
 void batch_drain(call *c); /* [S] everything released is committed; nobody holds when it returns */
 
+/* Logs (sqlite_log.c): what the calls of a batch append, on the thread that commits it. SL_OK or the failure, whose
+ * sentence is the store_error of the call that it names. */
+struct log_writer {
+    call *c;                     /* of the last append */
+    const struct appended *last; /* NULL: none yet */
+    sl_value head[LOG_HEAD];
+    size_t n;
+};
+bool log_note(const struct tx *t); /* on the loop thread, before its call joins the batch; false: out of memory */
+sl_err log_append(struct log_writer *w, call *c);
+sl_err log_end(struct log_writer *w);
+
 /* Queries outside a transaction (sqlite_read.c) */
 sl_err sqlite_read(call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out);
 

@@ -150,9 +150,14 @@ static void commit_run(struct job *j, int thread)
     (void)j;
     (void)thread;
     sqlite3 *db = sqlite.conn[CONN_WRITE].db;
-    batch.rc = run_plain(sqlite.commit);
+    struct log_writer w = { 0 };
+    sl_err e = SL_OK;
+    for (struct member *m = batch.members; m && !e; m = m->next)
+        if (m->released) e = log_append(&w, m->c);
+    if (!e) e = log_end(&w);
+    batch.rc = e ? SQLITE_ABORT : run_plain(sqlite.commit);
     if (!batch.rc) return;
-    snprintf(batch.why, sizeof batch.why, "%s", sqlite3_errmsg(db));
+    snprintf(batch.why, sizeof batch.why, "%s", e ? store_error(w.c) : sqlite3_errmsg(db));
     if (!sqlite3_get_autocommit(db)) run_plain(sqlite.rollback);
 }
 
@@ -336,7 +341,10 @@ static sl_err wait_for_batch(call *c, bool released)
 
 static sl_err commit_memory(call *c)
 {
+    struct member m = { .c = c, .released = true };
+    batch.members = &m;
     commit_run(NULL, 0);
+    batch.members = NULL; /* it does not wait */
     commit_finish();
     sl_err e = batch.rc ? store_fail(c, SL_EUNAVAIL, "the commit failed and nothing was stored: %s", batch.why) : SL_OK;
     batch_leave(c);
@@ -350,6 +358,7 @@ sl_err sqlite_commit(call *c)
     if (e) return e;
     struct own *own = t->engine;
     e = run_deferred(c);
+    if (!e && !log_note(t)) e = store_fail(c, SL_EUNAVAIL, "out of memory");
     if (!e && run_plain(sqlite.release)) {
         e = store_fail(c, SL_EUNAVAIL, "%s", sqlite3_errmsg(sqlite.conn[CONN_WRITE].db));
         batch_lost(own);
@@ -359,7 +368,7 @@ sl_err sqlite_commit(call *c)
         return e;
     }
     t->open = false;
-    if (own->wrote) batch.dirty = true;
+    if (own->wrote || t->appended) batch.dirty = true;
     if (batch.dirty) return sqlite.memory ? commit_memory(c) : wait_for_batch(c, true);
     batch_leave(c);
     return SL_OK;

@@ -8,6 +8,7 @@
  */
 struct note {
     sqlite3_stmt *prepared[CONNECTIONS];
+    bool in_order[CONNECTIONS]; /* slot n is $n: its names need no look */
 };
 
 bool sqlite_note(struct statement *s)
@@ -115,6 +116,17 @@ static sl_err fail(struct connection *k, call *c)
     return store_fail(c, e, "%s", sqlite3_errmsg(k->db));
 }
 
+static bool in_order(sqlite3_stmt *st)
+{
+    for (int slot = sqlite3_bind_parameter_count(st); slot > 0; slot--) {
+        char number[16];
+        const char *name = sqlite3_bind_parameter_name(st, slot);
+        (void)snprintf(number, sizeof number, "$%d", slot);
+        if (!name || strcmp(name, number) != 0) return false;
+    }
+    return true;
+}
+
 static sl_err prepare(struct connection *k, call *c, struct statement *s, sqlite3_stmt **out)
 {
     struct note *note = s->engine;
@@ -131,6 +143,7 @@ static sl_err prepare(struct connection *k, call *c, struct statement *s, sqlite
         return store_fail(c, SL_EINVAL, "the statement starts like a query but writes");
     }
     note->prepared[k->number] = *out;
+    note->in_order[k->number] = in_order(*out);
     return SL_OK;
 }
 
@@ -152,7 +165,7 @@ static int bind_one(sqlite3_stmt *st, int slot, const sl_value *v)
 
 /* To SQLite `$2` is a name, and names get slots in the order in which they appear: so the slot's name tells the value.
  */
-static sl_err bind_all(struct connection *k, call *c, sqlite3_stmt *st, const sl_value *args, size_t n)
+static sl_err bind_by_name(struct connection *k, call *c, sqlite3_stmt *st, const sl_value *args, size_t n)
 {
     int slots = sqlite3_bind_parameter_count(st);
     size_t highest = 0;
@@ -173,6 +186,17 @@ static sl_err bind_all(struct connection *k, call *c, sqlite3_stmt *st, const sl
     }
     if (highest < n)
         return store_fail(c, SL_EINVAL, "%zu values came, but the statement's last parameter is $%zu", n, highest);
+    return SL_OK;
+}
+
+static sl_err bind_all(struct connection *k, call *c, const struct statement *s, sqlite3_stmt *st, const sl_value *args,
+                       size_t n)
+{
+    const struct note *note = s->engine;
+    if (!note->in_order[k->number] || (size_t)sqlite3_bind_parameter_count(st) != n)
+        return bind_by_name(k, c, st, args, n);
+    for (size_t i = 0; i < n; i++)
+        if (bind_one(st, (int)i + 1, &args[i])) return fail(k, c);
     return SL_OK;
 }
 
@@ -230,7 +254,7 @@ static sl_err run(struct connection *k, call *c, struct statement *s, const sl_v
     sqlite3_stmt *st;
     sl_err e = prepare(k, c, s, &st);
     if (e) return e;
-    e = bind_all(k, c, st, args, n);
+    e = bind_all(k, c, s, st, args, n);
     if (!e) e = step(k, c, st, out);
     sqlite3_reset(st); /* at once: an open statement would keep its old view of the database */
     sqlite3_clear_bindings(st);

@@ -28,7 +28,8 @@ const struct store_config *store_cfg(void) { return &store.cfg; }
 enum store_engine store_engine(void) { return store.engine; }
 bool store_durable(void) { return store.engine != STORE_MEMORY && store.backend && store.backend->durable; }
 bool store_in_transaction(const call *c) { return c->tx && c->tx->open; }
-bool store_pending(const call *c) { return c->tx && (c->tx->open || c->tx->deferred); }
+bool store_pending(const call *c) { return c->tx && (c->tx->open || c->tx->deferred || c->tx->appended); }
+bool store_one_writer(void) { return store.engine != STORE_POSTGRES; }
 bool store_may_retry(const call *c) { return c->tx && c->tx->retry; }
 const char *store_error(const call *c) { return c->tx ? c->tx->error : ""; }
 
@@ -45,6 +46,7 @@ static struct tx *note_of(call *c)
     if (!c->tx) {
         c->tx = arena_alloc(c->arena, sizeof *c->tx);
         c->tx->deferred_end = &c->tx->deferred;
+        c->tx->appended_end = &c->tx->appended;
     }
     return c->tx;
 }
@@ -247,10 +249,10 @@ sl_err store_lock(call *c, sl_str name)
     return e;
 }
 
-static const sl_value *copy_args(arena *a, const sl_value *args, size_t n)
+static sl_value *copy_args(arena *a, const sl_value *args, size_t n, size_t more)
 {
-    if (!n) return NULL;
-    sl_value *copy = arena_alloc(a, n * sizeof *copy);
+    sl_value *copy = arena_alloc(a, (n + more) * sizeof *copy);
+    if (!n) return copy;
     memcpy(copy, args, n * sizeof *copy);
     for (size_t i = 0; i < n; i++)
         if (copy[i].type == SL_TEXT || copy[i].type == SL_BLOB) copy[i].s = arena_copy(a, copy[i].s);
@@ -268,10 +270,26 @@ sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t 
                        DEFERRED_MAX);
     if (e) return finish(c, e);
     struct deferred *d = arena_alloc(c->arena, sizeof *d);
-    *d = (struct deferred){ .statement = s, .args = copy_args(c->arena, args, n), .n = n, .changes = changes };
+    *d = (struct deferred){ .statement = s, .args = copy_args(c->arena, args, n, 0), .n = n, .changes = changes };
     *t->deferred_end = d;
     t->deferred_end = &d->next;
     t->n_deferred++;
+    return SL_OK;
+}
+
+sl_err store_append(call *c, const struct store_log *log, const sl_value *record, size_t n)
+{
+    struct tx *t = note_of(c);
+    struct appended *a = arena_alloc(c->arena, sizeof *a);
+    *a = (struct appended){ .log = log, .n = n };
+    sl_err e = store_one_writer() ? SL_OK : store_fail(c, SL_ESTATE, "this engine has many writers");
+    if (!e) e = prepare(c, sl_cstr(log->insert), record, n, &a->insert);
+    if (!e) e = statement_get(c, sl_cstr(log->head), &a->head);
+    if (!e) e = statement_get(c, sl_cstr(log->advance), &a->advance);
+    if (e) return finish(c, e);
+    a->values = copy_args(c->arena, record, n, LOG_HEAD);
+    *t->appended_end = a;
+    t->appended_end = &a->next;
     return SL_OK;
 }
 
@@ -297,6 +315,8 @@ static struct after *end_transaction(struct tx *t)
     t->deferred = NULL;
     t->deferred_end = &t->deferred;
     t->n_deferred = 0;
+    t->appended = NULL;
+    t->appended_end = &t->appended;
     t->after = NULL;
     t->engine = NULL;
     return after;
@@ -313,7 +333,7 @@ sl_err store_commit(call *c)
         return store_fail(c, SL_ESTATE, "rolled back: an earlier statement failed: %.180s", why);
     }
     sl_err e = SL_OK;
-    if (t->open || t->deferred) {
+    if (store_pending(c)) {
         struct span span;
         if (!t->open) t->retry = false;
         span_open(&span, c);

@@ -32,11 +32,25 @@ bool store_durable(void);            /* false = memory */
 sl_err store_query(call *c, const sl_rows **out, sl_str sql, const sl_value *args, size_t n);
 sl_err store_lock(call *c, sl_str name); /* [S] see sl_store.lock */
 bool store_in_transaction(const call *c);
-bool store_pending(const call *c); /* a commit would do something: a transaction is open or writes are deferred */
+bool store_pending(const call *c); /* a commit would do something: a transaction is open, or writes wait for it */
 /* Add a write that runs just before the commit, in the same round trip; never suspends. Arguments are copied. `changes`
  * nonzero: the commit fails with SL_ECONFLICT unless it touched exactly that many rows. SL_ETOOBIG: over 10,000 of
  * them. */
 sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes);
+/* A log: its head is one row, each record is linked to the head and becomes it, in the order of the commits. Only where
+ * one writer at a time makes that order cheap (store_one_writer: SQLite). `link` runs on another thread: it moves
+ * `head`, the row's values, on to the record with these values; texts it gives stay until its next call. Not SL_OK: the
+ * whole batch of calls fails. */
+enum { LOG_HEAD = 4 };
+struct store_log {
+    const char *head;    /* a query: the row */
+    const char *insert;  /* of a record: its own values, then those of the head that it became */
+    const char *advance; /* keeps the values of the last head */
+    sl_err (*link)(const sl_value *record, sl_value *head);
+};
+bool store_one_writer(void);
+/* Append a record with this transaction's commit; never suspends. Arguments are copied. */
+sl_err store_append(call *c, const struct store_log *log, const sl_value *record, size_t n);
 /* Run fn(arg) on the loop right after this transaction's commit succeeded (never on rollback); arg outlives the call.
  */
 void store_after_commit(call *c, void (*fn)(void *arg), void *arg);
