@@ -160,6 +160,9 @@ bench: test-deps ## ratios against nginx, sqlite3, pgbench, graphile-worker and 
 	@$(call install_missing,$(BENCH_PACKAGES))
 	$(Q)APPSERVER=$(abspath $(APPSERVER)) SLCTL=$(abspath $(SLCTL)) BUILD=$(abspath $(OUT)) /usr/bin/python3 tests/bench/run $(T)
 
+graphs: ## draw the table of docs/benchmarks.md as docs/img/*.svg
+	$(Q)tests/bench/graphs
+
 fuzz: deps ## each libFuzzer target for FUZZ_SECONDS=10 (T=pattern picks)
 	@$(call install_missing,$(FUZZ_PACKAGES))
 	+@$(SUBMAKE) SAN=fuzz CC=clang run-fuzz
@@ -215,4 +218,4 @@ clean: ## remove what was built
 	rm -rf build build-* appserver slctl
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-openapi test-valgrind analyze test-isolated bench fuzz run-fuzz lint format install clean
+.PHONY: help build compile deps test-deps run unit test test-plugins test-fault test-openapi test-valgrind analyze test-isolated bench graphs fuzz run-fuzz lint format install clean
