@@ -17,10 +17,10 @@ SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS))
 PACKAGES := gcc libc6-dev make pkg-config libuv1-dev node-llhttp libboost-context-dev libcurl4-openssl-dev libpq-dev \
   libsqlite3-dev libssl-dev libsodium-dev libjansson-dev libyaml-dev zlib1g-dev libseccomp-dev libarchive-dev curl jq
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-timeout python3-requests python3-yaml python3-psycopg2 \
-  postgresql pgbouncer openssl g++ procps iproute2 wrk zsh fish
+  postgresql pgbouncer sqlite3 openssl g++ procps iproute2 passwd wrk zsh fish
 # npm fetches the job queues that ours are measured against; a Node.js from elsewhere brings its own.
 OPENAPI_PACKAGES := python3-venv
-BENCH_PACKAGES := nginx-light sqlite3 $(if $(shell command -v npm),,nodejs npm)
+BENCH_PACKAGES := nginx-light $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := clang-format clang-tidy cppcheck
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 

@@ -107,7 +107,7 @@ int64_t store_now(void);       /* our guess of the store's clock */
 void settle(struct run *r); /* outcome, error and delay are set; written soon, in a transaction of its own */
 void settle_tick(call *c, void *unused); /* [S] */
 sl_err defer_delete(call *c, const struct run *r);
-sl_err defer_history(call *c, const struct run *const *runs, size_t n);
+sl_err defer_history(call *c, const struct run *r);
 void count_run(struct run *r);
 /* ---- lease.c ---- */
 void lease_tick(call *c, void *unused); /* [S] renew ours, take back what expired */

@@ -21,7 +21,7 @@ static sl_err insert(call *c, const sl_job *job, sl_str tenant, sl_str topic)
     struct slot *s = slot_find(job->kind);
     uint32_t attempts = job->attempts ? job->attempts : jobs_attempts(job->kind);
     id_new(id);
-    sl_err e = store_defer(
+    sl_err e = store_defer_row(
         c,
         SL("insert into sl_jobs (id, kind, key, tenant, json, topic, trace, state, run_at, attempts, "
            "max_attempts, created_at, updated_at) values ($1, $2, nullif($3, ''), nullif($4, ''), nullif($5, ''), "
@@ -29,7 +29,7 @@ static sl_err insert(call *c, const sl_job *job, sl_str tenant, sl_str topic)
            "{{now}}) on conflict do nothing"),
         SL_ARRAY((const char *)id, job->kind, or_empty(job->key), or_empty(tenant), or_empty(job->json),
                  or_empty(topic), or_empty(trace_parent(&c->trace, trace)), job->run_at, (int64_t)attempts),
-        9, 0);
+        9);
     if (e) return e;
     if (job->run_at > store_now())
         store_after_commit(c, jobs_wake, NULL); /* later: only the next due time may have moved */

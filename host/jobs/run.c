@@ -145,7 +145,7 @@ static sl_err before_commit(call *c)
     r->finished_at = r->claimed_at + (clock_monotonic() - r->claimed_ns) / 1000;
     r->leaves = true;
     sl_err e = defer_delete(c, r);
-    return e ? e : defer_history(c, &(const struct run *){ r }, 1);
+    return e ? e : defer_history(c, r);
 }
 
 static const char *sentence(sl_err e)

@@ -3,7 +3,7 @@
 #include "jobs/engine.h"
 #include <stdlib.h>
 
-enum { BATCH = 512, IDS = 128, ROWS = 64, COLUMNS = 10 };
+enum { BATCH = 512, IDS = 128 };
 
 void count_run(struct run *r)
 {
@@ -62,52 +62,19 @@ static sl_err defer_deletes(call *c, struct run *const *runs, size_t n)
     return SL_OK;
 }
 
-/* Absent text travels as '': a parameter that is now NULL and now text would make a prepared statement of each mixture.
- */
-static sl_str history_sql(size_t n)
-{
-    static char *made[ROWS + 1];
-    buf b;
-    if (made[n]) return sl_cstr(made[n]);
-    buf_init(&b, 1 << 16);
-    buf_add_cstr(
-        &b, "insert into sl_job_runs (job_id, kind, key, tenant, attempt, started_at, finished_at, outcome, error, "
-            "replica) values ");
-    for (size_t i = 0; i < n; i++) {
-        buf_add_cstr(&b, i ? ",(" : "(");
-        for (size_t k = 1; k <= COLUMNS; k++) {
-            bool nullable = k == 3 || k == 4 || k == 9;
-            buf_printf(&b, nullable ? "%snullif($%zu,'')" : "%s$%zu", k > 1 ? "," : "", i * COLUMNS + k);
-        }
-        buf_add_char(&b, ')');
-    }
-    buf_add_char(&b, 0);
-    made[n] = b.p; /* kept for the process */
-    return sl_cstr(made[n]);
-}
-
+/* Absent text travels as '', so that a parameter has the same type in all rows. */
 static sl_str or_empty(sl_str s) { return s.p ? s : SL(""); }
 
-sl_err defer_history(call *c, const struct run *const *runs, size_t n)
+sl_err defer_history(call *c, const struct run *r)
 {
-    while (n) {
-        size_t some = n >= ROWS ? ROWS : n >= 8 ? 8 : 1;
-        sl_value *v = arena_alloc(c->arena, some * COLUMNS * sizeof *v), *at = v;
-        for (size_t i = 0; i < some; i++, at += COLUMNS) {
-            const struct run *r = runs[i];
-            int64_t end = r->finished_at > r->claimed_at ? r->finished_at : r->claimed_at;
-            memcpy(at,
-                   SL_ARRAY(r->job.id, r->job.kind, or_empty(r->job.key), or_empty(r->job.tenant),
-                            (int64_t)r->job.attempt, r->claimed_at, end, outcome_name(r->outcome),
-                            (const char *)r->error, (const char *)engine.owner),
-                   COLUMNS * sizeof *v);
-        }
-        sl_err e = store_defer(c, history_sql(some), v, some * COLUMNS, 0);
-        if (e) return e;
-        runs += some;
-        n -= some;
-    }
-    return SL_OK;
+    int64_t end = r->finished_at > r->claimed_at ? r->finished_at : r->claimed_at;
+    return store_defer_row(
+        c,
+        SL("insert into sl_job_runs (job_id, kind, key, tenant, attempt, started_at, finished_at, outcome, error, "
+           "replica) values ($1, $2, nullif($3, ''), nullif($4, ''), $5, $6, $7, $8, nullif($9, ''), $10)"),
+        SL_ARRAY(r->job.id, r->job.kind, or_empty(r->job.key), or_empty(r->job.tenant), (int64_t)r->job.attempt,
+                 r->claimed_at, end, outcome_name(r->outcome), (const char *)r->error, (const char *)engine.owner),
+        10);
 }
 
 static sl_err defer_end(call *c, const struct run *r)
@@ -136,18 +103,17 @@ static sl_err defer_end(call *c, const struct run *r)
 static sl_err write_batch(call *c, struct run **runs, size_t n)
 {
     struct run *done[BATCH];
-    const struct run *told[BATCH];
-    size_t n_done = 0, n_told = 0;
+    size_t n_done = 0;
     sl_err e = SL_OK;
     for (size_t i = 0; i < n && !e; i++) {
         if (runs[i]->outcome == RUN_SUCCEEDED)
             done[n_done++] = runs[i];
         else
             e = defer_end(c, runs[i]);
-        if (runs[i]->started_ns) told[n_told++] = runs[i]; /* what never started has no history */
     }
     if (!e) e = defer_deletes(c, done, n_done);
-    if (!e) e = defer_history(c, told, n_told);
+    for (size_t i = 0; i < n && !e; i++)
+        if (runs[i]->started_ns) e = defer_history(c, runs[i]); /* what never started has no history */
     if (e) store_rollback(c);
     return e ? e : store_commit(c);
 }

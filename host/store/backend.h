@@ -17,7 +17,9 @@ struct deferred {
     const sl_value *args;
     size_t n;
     int64_t changes;
-    struct deferred *next;
+    bool row;            /* store_defer_row */
+    bool rows, gathered; /* of postgres_gather.c: its arguments are arrays; it is part of such a one, with others */
+    struct deferred *next, *with;
 };
 struct appended { /* to a log */
     const struct store_log *log;
@@ -40,7 +42,7 @@ struct tx {              /* made by store.c on the first write, in the call's ar
     struct deferred *deferred, **deferred_end;
     size_t n_deferred;
     struct appended *appended, **appended_end;
-    struct after *after;
+    struct after *after, **after_end;
     void *engine;
     char error[256];
 };

@@ -64,11 +64,13 @@ static bool needs_look(const struct tx *tx)
 static sl_err pg_commit(call *c)
 {
     struct tx *tx = c->tx;
-    struct pg_op op = { .c = c, .tx = tx, .deferred = tx->deferred };
+    struct pg_op op = { .c = c, .tx = tx };
     if (!tx->open && !tx->deferred) return SL_OK;
     sl_err e = next_kind(c, &op.kind);
     for (const struct deferred *d = tx->deferred; d && !e; d = d->next)
         e = pg_check_args(c, d->args, d->n);
+    if (!e) pg_gather(c, tx);
+    op.deferred = tx->deferred;
     if (!e) e = call_check(c); /* the last moment at which the outcome is known */
     if (!e && needs_look(tx)) {
         e = pg_pool_run(&op);

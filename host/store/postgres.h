@@ -24,13 +24,17 @@ struct pg_note {
         size_t n;
     } variant[PG_VARIANTS];
     bool wrap_tried;
-    size_t counted_params;
+    size_t counted_params, rows_params;
+    struct pg_note *rows; /* the same insert, of arrays */
+    uint8_t *rows_types;
+    bool rows_tried;
     struct pg_note *counted; /* the same statement, failing unless it touches as many rows as one more parameter says */
 };
 struct pg_note *pg_note(struct statement *s);
 void pg_note_free(struct statement *s);
 struct pg_note *pg_note_counted(struct statement *s, size_t params); /* NULL: this text cannot be wrapped */
-#define PG_COUNT_MARK "rows touched: "                               /* in the message of a wrong count */
+void pg_note_rows(struct pg_note *n, sl_str sql, size_t params, const uint8_t *types); /* sets n->rows */
+#define PG_COUNT_MARK "rows touched: " /* in the message of a wrong count */
 /* Which prepared statement fits these arguments: 0..PG_BITS-1, or -1 = send it unnamed. */
 int pg_note_variant(struct pg_note *n, const sl_value *args, size_t count);
 
@@ -41,12 +45,18 @@ struct pg_params {
     const char **values;
     int *lengths, *formats;
 };
+enum { PG_ARRAY = 8 };     /* added to a value's type: `s` is a binary array of that type */
+Oid pg_type(uint8_t type); /* of SL_INT to SL_BLOB */
 sl_err pg_check_args(call *c, const sl_value *args, size_t n);
 /* Valid until the next use. `count` >= 0 adds one more int8 parameter. */
 const struct pg_params *pg_params(const sl_value *args, size_t n, int64_t count);
 sl_err pg_error(const char *sqlstate);
 void pg_rows_add(struct rows_builder *b, const PGresult *res);
 int64_t pg_changed(const PGresult *res);
+
+/* Many rows in one insert (postgres_gather.c). Rewrites tx->deferred; arguments were checked. */
+enum { PG_ROW_PARAMS = 100 };
+void pg_gather(call *c, struct tx *tx);
 
 /* One wait of a call on the store; lies on the fiber's stack. */
 enum pg_kind { PG_READ, PG_FIRST, PG_NEXT, PG_COMMIT };

@@ -28,6 +28,8 @@ static void free_note(struct pg_note *n)
     for (unsigned v = 0; v < n->n_variants; v++)
         free(n->variant[v].types);
     free_note(n->counted);
+    free_note(n->rows);
+    free(n->rows_types);
     free(n->sql);
     free(n);
 }
@@ -58,6 +60,15 @@ int pg_note_variant(struct pg_note *n, const sl_value *args, size_t count)
     n->variant[v].types = types;
     n->variant[v].n = count;
     return (int)(n->id * PG_VARIANTS + v);
+}
+
+void pg_note_rows(struct pg_note *n, sl_str sql, size_t params, const uint8_t *types)
+{
+    n->rows = note_new(strndup(sql.p, sql.n), false);
+    n->rows_params = params;
+    n->rows_types = malloc(params);
+    if (!n->rows_types) abort();
+    memcpy(n->rows_types, types, params);
 }
 
 /* The server itself must refuse the commit when a deferred write did not touch as many rows as asked, because COMMIT is

@@ -16,6 +16,11 @@ enum {
     OID_OID = 26,
     FLOAT4_OID = 700,
     FLOAT8_OID = 701,
+    TEXT_OID = 25,
+    BYTEA_ARRAY_OID = 1001,
+    TEXT_ARRAY_OID = 1009,
+    INT8_ARRAY_OID = 1016,
+    FLOAT8_ARRAY_OID = 1022,
     NUMERIC_OID = 1700
 };
 enum { ARGS_MAX = 65535 - 1, SCRATCH_KEEP = 1 << 20 };
@@ -64,6 +69,22 @@ static void scratch_reserve(size_t n, size_t bytes)
     }
 }
 
+Oid pg_type(uint8_t type)
+{
+    static const Oid oids[] = {
+        [SL_INT] = INT8_OID, [SL_REAL] = FLOAT8_OID, [SL_TEXT] = TEXT_OID, [SL_BLOB] = BYTEA_OID
+    };
+    return oids[type];
+}
+
+static Oid array_type(uint64_t type)
+{
+    static const Oid oids[] = {
+        [SL_INT] = INT8_ARRAY_OID, [SL_REAL] = FLOAT8_ARRAY_OID, [SL_TEXT] = TEXT_ARRAY_OID, [SL_BLOB] = BYTEA_ARRAY_OID
+    };
+    return oids[type & (PG_ARRAY - 1)];
+}
+
 /* Numbers travel as 8 bytes in network order, bytes as they are, text with a NUL behind it for the server to interpret.
  */
 static void put(int i, const sl_value *v, char **at)
@@ -78,6 +99,10 @@ static void put(int i, const sl_value *v, char **at)
         memcpy(*at, &bits, 8);
         *at += 8;
         type = v->type == SL_INT ? INT8_OID : FLOAT8_OID;
+    } else if (v->type & PG_ARRAY) {
+        type = array_type(v->type);
+        value = v->s.p;
+        length = (int)v->s.n;
     } else if (v->type == SL_NULL || !v->s.p) {
         value = NULL;
         length = 0;

@@ -46,6 +46,7 @@ static struct tx *note_of(call *c)
     if (!c->tx) {
         c->tx = arena_alloc(c->arena, sizeof *c->tx);
         c->tx->deferred_end = &c->tx->deferred;
+        c->tx->after_end = &c->tx->after;
         c->tx->appended_end = &c->tx->appended;
     }
     return c->tx;
@@ -259,7 +260,7 @@ static sl_value *copy_args(arena *a, const sl_value *args, size_t n, size_t more
     return copy;
 }
 
-sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes)
+static sl_err defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes, bool row)
 {
     struct statement *s;
     struct tx *t = note_of(c);
@@ -270,12 +271,21 @@ sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t 
                        DEFERRED_MAX);
     if (e) return finish(c, e);
     struct deferred *d = arena_alloc(c->arena, sizeof *d);
-    *d = (struct deferred){ .statement = s, .args = copy_args(c->arena, args, n, 0), .n = n, .changes = changes };
+    *d = (struct deferred){
+        .statement = s, .args = copy_args(c->arena, args, n, 0), .n = n, .changes = changes, .row = row
+    };
     *t->deferred_end = d;
     t->deferred_end = &d->next;
     t->n_deferred++;
     return SL_OK;
 }
+
+sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes)
+{
+    return defer(c, sql, args, n, changes, false);
+}
+
+sl_err store_defer_row(call *c, sl_str sql, const sl_value *args, size_t n) { return defer(c, sql, args, n, 0, true); }
 
 sl_err store_append(call *c, const struct store_log *log, const sl_value *record, size_t n)
 {
@@ -296,11 +306,10 @@ sl_err store_append(call *c, const struct store_log *log, const sl_value *record
 void store_after_commit(call *c, void (*fn)(void *arg), void *arg)
 {
     struct tx *t = note_of(c);
-    struct after *a = arena_alloc(c->arena, sizeof *a), **end = &t->after;
+    struct after *a = arena_alloc(c->arena, sizeof *a);
     *a = (struct after){ .fn = fn, .arg = arg };
-    while (*end)
-        end = &(*end)->next;
-    *end = a;
+    *t->after_end = a;
+    t->after_end = &a->next;
 }
 
 /* ---- the end of a transaction ---- */
@@ -318,6 +327,7 @@ static struct after *end_transaction(struct tx *t)
     t->appended = NULL;
     t->appended_end = &t->appended;
     t->after = NULL;
+    t->after_end = &t->after;
     t->engine = NULL;
     return after;
 }

@@ -6,12 +6,9 @@ import threading
 import time
 import pytest
 from pprof import Profile
-from server import ADMIN, BUILD, ROOT, TOKEN, Server
+from server import ADMIN, BUILD, TEST_MODULES, TOKEN, Server
 
-CONFIG = f"""
-modules:
-  dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"]
-  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
+CONFIG = f"""{TEST_MODULES}
 plugins:
   bench: {{enabled: true}}
 """

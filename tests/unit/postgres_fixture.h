@@ -100,14 +100,14 @@ static void spawned(call *c)
 }
 static void set_body(call *c, void *arg) { c->context = arg; }
 
-static void spawn(void (*body)(call *c), uint32_t deadline_ms)
+__attribute__((unused)) static void spawn(void (*body)(call *c), uint32_t deadline_ms)
 {
     world.running++;
     if (call_start(256, deadline_ms, set_body, (void *)body, spawned)) return;
     world.running--;
     failures++;
 }
-static void join(call *c)
+__attribute__((unused)) static void join(call *c)
 {
     while (world.running)
         call_sleep(c, 2);
