@@ -1,6 +1,6 @@
 /* main.c - the appserver: arguments and configuration, start from the store up to the listener, signals, stop. */
 #include "api/floors.h"
-#include "api/reconfigure.h"
+#include "api/config_reload.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/bus.h"
@@ -262,7 +262,7 @@ static void on_reload(uv_signal_t *s, int number)
 {
     (void)s, (void)number;
     audit_reopen();
-    reload_on_signal();
+    config_reload_on_signal();
 }
 
 static void catch_signals(void)
@@ -397,11 +397,11 @@ static int run(void)
     catch_signals();
     crash_watch();
     system_setup(host.cfg);
-    reload_setup(&host.cfg, host.argc, host.argv);
+    config_reload_setup(&host.cfg, host.argc, host.argv);
     if (!call_start(256, 0, NULL, NULL, boot)) return EXIT_RUNTIME;
     loop_run();
     modules_close();
-    reload_close();
+    config_reload_close();
     loop_close();
     return host.exit_code;
 }

@@ -2,6 +2,8 @@
 import glob
 import os
 import re
+import subprocess
+import xml.etree.ElementTree
 from server import ROOT
 
 NAMED = re.compile(r"`(tests/[\w/.]+)::(\w+)`")
@@ -72,3 +74,13 @@ def test_every_link_into_a_page_finds_its_heading():
         for link, anchor in re.findall(r"\]\(([\w/.-]*)#([\w-]+)\)", read(page)):
             target = os.path.normpath(os.path.join(os.path.dirname(page), link)) if link else page
             assert anchor in anchors(target), f"{page} links to {link}#{anchor}, which is no heading there"
+
+
+def test_the_table_of_benchmarks_can_be_drawn(tmp_path):
+    """Each ratio with a spread is a bar with its number; what `make graphs` writes is well-formed."""
+    subprocess.run([os.path.join(ROOT, "tests/bench/graphs"), os.path.join(ROOT, "docs/benchmarks.md"), str(tmp_path)], check=True, timeout=60)
+    ratios = re.findall(r"\*\*([\d.]+)\*\* \([\d.]+-[\d.]+\)", read("docs/benchmarks.md"))
+    texts = [e.text for e in xml.etree.ElementTree.parse(tmp_path / "ratios.svg").iter("{http://www.w3.org/2000/svg}text")]
+    assert len(ratios) >= 8 and all(texts.count(r) >= 1 for r in ratios)
+    bars = xml.etree.ElementTree.parse(tmp_path / "jobs.svg").findall(".//{http://www.w3.org/2000/svg}rect")
+    assert len(bars) >= 4
