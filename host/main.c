@@ -1,11 +1,11 @@
 /* main.c - the appserver: arguments and configuration, start from the store up to the listener, signals, stop. */
 #include "api/floors.h"
 #include "api/config_reload.h"
+#include "audit/audit.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/bus.h"
 #include "bus/follow.h"
-#include "http/audit.h"
 #include "jobs/jobs.h"
 #include "net/fetch.h"
 #include "net/server.h"

@@ -3,7 +3,7 @@
  */
 #include "api/config_reload.h"
 #include "base/log.h"
-#include "http/audit.h"
+#include "http/http.h"
 
 enum { RELOAD_MS = 600000, BODY_MAX = 4 << 20 };
 

@@ -3,7 +3,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "http/audit.h"
+#include "http/http.h"
 #include <service_layer/json.h>
 #include <stdlib.h>
 
