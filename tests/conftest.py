@@ -60,24 +60,23 @@ def store(request):
     return request.param
 
 
+def new_dsn(store, request, directory):
+    if store == "postgres":
+        return request.getfixturevalue("postgres").database()
+    return "" if store == "memory" else f"sqlite:{directory}/test.db"
+
+
 @pytest.fixture
 def dsn(store, request, tmp_path):
     """A fresh data source name on each store."""
-    if store == "postgres":
-        return request.getfixturevalue("postgres").database()
-    return "" if store == "memory" else f"sqlite:{tmp_path}/test.db"
+    return new_dsn(store, request, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def server(store, request, tmp_path_factory):
-    """A running server on each store, shared by the tests of a file."""
-    dsn = ""
-    if store == "postgres":
-        dsn = request.getfixturevalue("postgres").database()
-    elif store == "sqlite":
-        dsn = f"sqlite:{tmp_path_factory.mktemp('db')}/test.db"
-    env = dict(getattr(request.module, "SERVER_ENV", {}))
-    s = Server(dsn, env=env)
+    """A running server on each store, shared by the tests of a file, which may name a SERVER_ENV and a SERVER_CONFIG."""
+    env, config = (getattr(request.module, name, None) for name in ("SERVER_ENV", "SERVER_CONFIG"))
+    s = Server(new_dsn(store, request, tmp_path_factory.mktemp("db")), env=env, config=config)
     s.store = store
     yield s
     s.stop()

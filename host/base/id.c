@@ -52,20 +52,12 @@ void id_new(char out[ID_TEXT])
     put_hex(out + 24, id + 10, 6), out[36] = 0;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 bool id_valid(sl_str s)
 {
     if (s.n != 36) return false;
     for (size_t i = 0; i < 36; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? s.p[i] != '-' : hex_value(s.p[i]) < 0) return false;
+        if (dash ? s.p[i] != '-' : hex_digit(s.p[i]) < 0) return false;
     }
     return true;
 }
@@ -81,7 +73,7 @@ bool hex_decode(sl_str s, void *out, size_t n)
     unsigned char *to = out;
     if (n > SIZE_MAX / 2 || s.n != 2 * n) return false;
     for (size_t i = 0; i < n; i++) {
-        int high = hex_value(s.p[2 * i]), low = hex_value(s.p[2 * i + 1]);
+        int high = hex_digit(s.p[2 * i]), low = hex_digit(s.p[2 * i + 1]);
         if (high < 0 || low < 0) return false;
         to[i] = (unsigned char)(high << 4 | low);
     }

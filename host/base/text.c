@@ -204,9 +204,14 @@ void buf_add_int(buf *b, int64_t v)
 void buf_printf(buf *b, const char *format, ...)
 {
     va_list ap;
+    size_t most = b->room < b->max ? b->room : b->max, room = b->overflow || most < b->n ? 0 : most - b->n;
     va_start(ap, format);
-    int n = vsnprintf(NULL, 0, format, ap);
+    int n = vsnprintf(room ? b->p + b->n : NULL, room, format, ap);
     va_end(ap);
+    if (n >= 0 && (size_t)n < room) { /* it was there at once */
+        b->n += (size_t)n;
+        return;
+    }
     char *to = n < 0 ? NULL : buf_reserve(b, (size_t)n + 1); /* vsnprintf writes a NUL too */
     if (!to) return;
     va_start(ap, format);

@@ -36,4 +36,18 @@ void buf_add_int(buf *b, int64_t v);
 void buf_printf(buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_drop_front(buf *b, size_t n);
 static inline sl_str buf_str(const buf *b) { return sl_lit(b->n ? b->p : "", b->n); }
+
+static inline int hex_digit(char c) /* its value, of either case; -1: it is none */
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+/* The byte that %XX at s.p[at], a `%`, stands for (RFC 3986 2.1); -1: two hexadecimal digits do not follow. */
+static inline int percent_byte(sl_str s, size_t at)
+{
+    int high = at + 2 < s.n ? hex_digit(s.p[at + 1]) : -1, low = high >= 0 ? hex_digit(s.p[at + 2]) : -1;
+    return low >= 0 ? high << 4 | low : -1;
+}
 #endif

@@ -28,8 +28,8 @@ void cors_headers(struct request *rq)
 {
     if (common(rq))
         answer_header(rq, SL("Access-Control-Expose-Headers"),
-                      SL("ETag, Link, Location, Retry-After, X-Request-Id, Idempotency-Hit, RateLimit-Limit, "
-                         "RateLimit-Remaining, RateLimit-Reset"));
+                      SL("ETag, Link, Location, Retry-After, X-Request-Id, Idempotency-Hit, RateLimit, "
+                         "RateLimit-Policy"));
 }
 
 bool cors_preflight(struct request *rq, unsigned allow)

@@ -33,13 +33,6 @@ static void add_finding(void *arg, const char *pointer, const char *detail)
 }
 
 /* ---- query ---- */
-static int hex(char ch)
-{
-    if (ch >= '0' && ch <= '9') return ch - '0';
-    ch = (char)(ch | 0x20);
-    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
 /* application/x-www-form-urlencoded: %XX and + for a blank. */
 static bool decode(sl_str *s, arena *a)
 {
@@ -52,9 +45,9 @@ static bool decode(sl_str *s, arena *a)
     for (size_t i = 0; i < s->n; i++) {
         char ch = s->p[i];
         if (ch == '%') {
-            int high = i + 2 < s->n ? hex(s->p[i + 1]) : -1, low = high >= 0 ? hex(s->p[i + 2]) : -1;
-            if (low < 0 || !(high | low)) return false;
-            ch = (char)(high << 4 | low);
+            int byte = percent_byte(*s, i);
+            if (byte <= 0) return false; /* nor an encoded NUL */
+            ch = (char)byte;
             i += 2;
         }
         out[n++] = ch == '+' && s->p[i] == '+' ? ' ' : ch;

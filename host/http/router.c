@@ -77,13 +77,6 @@ struct route *router_add(router *r, const char *name)
 }
 
 /* ---- finding ---- */
-static int hex(char ch)
-{
-    if (ch >= '0' && ch <= '9') return ch - '0';
-    ch = (char)(ch | 0x20);
-    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
 /* Decodes %XX of one segment. What a file system or a second decoder could misread is refused, not passed on. */
 static bool decode(sl_str *s, arena *a, const char **why)
 {
@@ -93,12 +86,12 @@ static bool decode(sl_str *s, arena *a, const char **why)
         for (size_t i = 0; i < s->n; i++) {
             char ch = s->p[i];
             if (ch == '%') {
-                int high = i + 2 < s->n ? hex(s->p[i + 1]) : -1, low = high >= 0 ? hex(s->p[i + 2]) : -1;
-                if (low < 0) {
+                int byte = percent_byte(*s, i);
+                if (byte < 0) {
                     *why = "The path has a % that two hexadecimal digits do not follow.";
                     return false;
                 }
-                ch = (char)(high << 4 | low);
+                ch = (char)byte;
                 i += 2;
                 if (!ch || ch == '/') {
                     *why = "The path has an encoded NUL or slash (%00, %2F), which no segment may hold.";

@@ -28,6 +28,7 @@ sl_err cell_run(call *c, struct generation *g, uint32_t step, struct entry *e);
 /* ---- host: cell_spawn.c ---- */
 /* Start a child for g's file; *fd is the host's end of its socket, non-blocking. 0 or an errno. */
 int cell_spawn(const struct generation *g, pid_t *pid, int *fd);
+const char *own_program(void); /* the path to execute for another process of this program */
 void cell_write_init(buf *out, const struct generation *g);
 
 /* ---- host: cell_serve.c ---- */

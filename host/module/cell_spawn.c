@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -20,6 +21,20 @@ static void environment(char *env[4])
         for (size_t i = 0; i < sizeof kept / sizeof *kept && n < 3; i++)
             if (str_starts(sl_cstr(*e), kept[i])) env[n++] = *e;
     env[n] = NULL;
+}
+
+/* The link to the very file that runs, whatever lies under its name by now. Under valgrind the program that runs is
+ * valgrind; it answers for the name of ours. The child then runs without it. */
+const char *own_program(void)
+{
+#if defined(SL_VALGRIND)
+    static char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    return path;
+#else
+    return "/proc/self/exe";
+#endif
 }
 
 static int spawn(pid_t *pid, int socket, int file)
@@ -42,7 +57,7 @@ static int spawn(pid_t *pid, int socket, int file)
     posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
     posix_spawnattr_setsigmask(&how, &none);
     posix_spawnattr_setsigdefault(&how, &all);
-    int e = posix_spawn(pid, "/proc/self/exe", &files, &how, args, env);
+    int e = posix_spawn(pid, own_program(), &files, &how, args, env);
     posix_spawnattr_destroy(&how);
     posix_spawn_file_actions_destroy(&files);
     return e;

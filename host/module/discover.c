@@ -7,8 +7,7 @@
 #include <limits.h>
 #include <unistd.h>
 
-enum { ERRORS_MAX = 64 * 1024 };
-static const char no_config[] = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{}}";
+enum { ERRORS_MAX = 64 * 1024, DIRECTORY_MAX = 256 /* plugins in one */ };
 
 /* The installation's own plugins lie beside the program, in its build tree or under its prefix: known by what the
  * program's own path is, never by the current directory. */
@@ -96,7 +95,7 @@ static void scan(struct scan *s, const char *dir, bool own, bool must_exist)
     int n = scandir(dir, &names, is_plugin_file, alphasort);
     if (n < 0 && must_exist) buf_printf(s->errors, "plugin directory %.300s: %s\n", dir, strerror(errno));
     for (int i = 0; i < n; i++) {
-        if (i < MODULES_MAX / 2) {
+        if (i < DIRECTORY_MAX) {
             struct plugin_file *f = arena_alloc(s->a, sizeof *f);
             f->name = arena_copy(s->a, sl_lit(names[i]->d_name, strlen(names[i]->d_name) - 3));
             f->path = arena_printf(s->a, "%s/%s", dir, names[i]->d_name).p;
@@ -107,6 +106,9 @@ static void scan(struct scan *s, const char *dir, bool own, bool must_exist)
         free(names[i]);
     }
     free(names);
+    if (n > DIRECTORY_MAX)
+        buf_printf(s->errors, "plugin directory %.300s: holds %d plugins, only the first %d by name are looked at\n",
+                   dir, n, DIRECTORY_MAX);
 }
 
 static void scan_one(struct scan *s, const char *dir, bool own, bool named)
@@ -231,6 +233,12 @@ void module_about(struct module *m, const json_t *seen)
                     json_string_value(json_object_get(seen, "name")));
 }
 
+json_t *module_config_schema(sl_str text, char *why, size_t why_size)
+{
+    static const char none[] = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{}}";
+    return schema_read(sl_given(text) ? text : sl_lit(none, sizeof none - 1), why, why_size);
+}
+
 struct config_report {
     const struct config *cfg;
     const struct module *m;
@@ -298,7 +306,7 @@ static void check_config(struct module *m, sl_str text, buf *errors)
 {
     char why[256] = "";
     buf findings;
-    json_t *schema = schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why, sizeof why);
+    json_t *schema = module_config_schema(text, why, sizeof why);
     if (!schema) {
         module_fail(m, "config schema: %s", why);
         return;
@@ -321,11 +329,12 @@ void modules_print_config(buf *out)
 
 static void probe_found(buf *errors)
 {
-    struct probe probes[MODULES_MAX];
+    struct probe *probes = calloc(modules_count(modules_first()) + 1, sizeof *probes);
     size_t n = 0;
     char why[MODULE_WHY];
+    if (!probes) abort();
     for (struct module *m = modules_first(); m; m = m->next) {
-        if (m->linked || m->broken || !m->enabled || n == MODULES_MAX) continue;
+        if (m->linked || m->broken || !m->enabled) continue;
         m->staged = generation_new(m);
         if (generation_copy(m->staged, why, sizeof why))
             probes[n++] = (struct probe){ .g = m->staged };
@@ -347,6 +356,7 @@ static void probe_found(buf *errors)
         if (!m->broken) check_config(m, json_str(json_object_get(probes[i].seen, "config")), errors);
         m->staged->seen = probes[i].seen;
     }
+    free(probes);
 }
 
 size_t modules_discover(buf *errors)

@@ -5,8 +5,8 @@
 #include "loop/fiber.h"
 #include "loop/watchdog.h"
 #include "observe/span.h"
-#include "store/store.h"
 #include "rest/schema.h"
+#include "store/store.h"
 
 enum { RUNS_MAX = 6, SAMPLE_MASK = 255 }; /* measuring a stack is a system call: one call in 256 */
 

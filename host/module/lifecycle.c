@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <unistd.h>
 
-enum { START_MS = 60000, STOP_MS = 10000, HEALTH_MS = 2000, CANCEL_MS = 3000, PATIENCE_MS = 20 };
+enum { STOP_MS = 10000, HEALTH_MS = 2000 };
 
 /* ---- migrations ---- */
 static bool exists(char out[PATH_MAX], const char *dir, size_t n, const char *below, const char *name)
@@ -74,22 +74,11 @@ static void retire_staged(struct module *m)
 }
 
 /* What cannot be started because of its configuration or of another module is read all the same, for its tables. */
-static void read_only(call *c, struct module *m)
+static void load_tables(call *c, struct module *m)
 {
     char why[MODULE_WHY];
     if (m->seen && m->staged && !m->staged->handle && !m->staged->cell) generation_load(c, m->staged, why, sizeof why);
     retire_staged(m);
-}
-
-static sl_err run_start(call *c, struct module *m, char *why, size_t why_size)
-{
-    struct generation *g = m->staged;
-    sl_err e = generation_step(c, g, STEP_CREATE, START_MS, why, why_size);
-    if (e) return e;
-    g->created = true;
-    e = generation_step(c, g, STEP_START, START_MS, why, why_size);
-    if (!e) g->started = true;
-    return e;
 }
 
 sl_err module_start(call *c, struct module *m, bool migrate_only)
@@ -100,7 +89,7 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     m->error[0] = 0;
     sl_err e = open_staged(c, m, why, sizeof why) ? SL_OK : SL_EINVAL;
     if (!e) e = module_migrate(c, m->name, m->path, why, sizeof why);
-    if (!e && !migrate_only) e = run_start(c, m, why, sizeof why);
+    if (!e && !migrate_only) e = generation_start(c, m->staged, why, sizeof why);
     if (e || migrate_only) {
         if (e) module_fail(m, "%s", why);
         retire_staged(m);
@@ -120,7 +109,7 @@ sl_err module_start(call *c, struct module *m, bool migrate_only)
     return SL_OK;
 }
 
-bool module_needs_met(const struct module *m, const struct module **missing)
+bool module_needs_run(const struct module *m, const struct module **missing)
 {
     *missing = NULL;
     for (size_t i = 0; i < m->n_all_needs && !*missing; i++) {
@@ -151,7 +140,7 @@ bool module_need_met(const struct module *m, sl_str id, uint32_t min, char *why,
     return false;
 }
 
-bool module_needs_good(const struct module *m)
+bool module_needs_met(const struct module *m)
 {
     char why[MODULE_WHY];
     for (size_t i = 0; i < m->n_all_needs; i++) {
@@ -162,10 +151,10 @@ bool module_needs_good(const struct module *m)
 }
 
 /* True when everything m needs is started; otherwise m waits. */
-static bool needs_started(struct module *m)
+static bool needs_run_or_wait(struct module *m)
 {
     const struct module *missing;
-    if (module_needs_met(m, &missing)) return true;
+    if (module_needs_run(m, &missing)) return true;
     module_wait(m, missing);
     return false;
 }
@@ -176,10 +165,10 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
     for (struct module *m = modules_first(); m; m = m->next) {
         if (!m->enabled) continue;
         sl_err e = SL_EINVAL;
-        if (!m->broken && (migrate_only || needs_started(m)))
+        if (!m->broken && (migrate_only || needs_run_or_wait(m)))
             e = module_start(c, m, migrate_only);
         else
-            read_only(c, m);
+            load_tables(c, m);
         if (!e) continue;
         if ((m->required || migrate_only) && !worst) {
             snprintf(why, why_size, "module %s%s: %s", m->name, m->required ? ", which is required" : "", m->error);
@@ -192,19 +181,6 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
 }
 
 /* ---- stop ---- */
-static void cancel_one(call *c, void *arg)
-{
-    if (c->generation == arg) call_cancel(c);
-}
-
-static bool drained(call *c, const struct generation *g, uint32_t ms)
-{
-    int64_t until = clock_monotonic() + (int64_t)ms * 1000000;
-    while (g->calls && clock_monotonic() < until)
-        call_sleep(c, PATIENCE_MS);
-    return g->calls == 0;
-}
-
 void module_stop(call *c, struct module *m, uint32_t drain_ms)
 {
     struct generation *g = m->current;
@@ -213,12 +189,9 @@ void module_stop(call *c, struct module *m, uint32_t drain_ms)
     if (!g) return;
     m->status = MODULE_STOPPING;
     g->draining = true;
-    if (!drained(c, g, drain_ms)) {
-        call_each(cancel_one, g);
-        if (!drained(c, g, CANCEL_MS)) {
-            log_error("module parked: calls do not end", LOG_C("module", m->name), LOG_I("calls", g->calls));
-            m->parked++;
-        }
+    if (!generation_drain(c, g, drain_ms)) {
+        log_error("module parked: calls do not end", LOG_C("module", m->name), LOG_I("calls", g->calls));
+        m->parked++;
     }
     if (!g->calls && generation_step(c, g, STEP_STOP, STOP_MS, why, sizeof why))
         log_warn("module did not stop cleanly", LOG_C("module", m->name), LOG_C("error", why));
@@ -235,18 +208,20 @@ void module_stop(call *c, struct module *m, uint32_t drain_ms)
 
 void modules_stop(call *c, uint32_t drain_ms)
 {
-    struct module *reverse[MODULES_MAX + 8];
-    size_t n = 0;
     int64_t began = clock_monotonic();
     change_close(c);
     watch_stop();
     drain_close(c);
-    for (struct module *m = modules_first(); m && n < sizeof reverse / sizeof *reverse; m = m->next)
+    size_t n = 0;
+    struct module **reverse = calloc(modules_count(modules_first()) + 1, sizeof *reverse);
+    if (!reverse) abort();
+    for (struct module *m = modules_first(); m; m = m->next)
         reverse[n++] = m;
     while (n > 0) {
         int64_t spent = (clock_monotonic() - began) / 1000000;
         module_stop(c, reverse[--n], spent < drain_ms ? drain_ms - (uint32_t)spent : 0);
     }
+    free(reverse);
 }
 
 /* ---- health ---- */

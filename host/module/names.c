@@ -80,19 +80,13 @@ bool generation_may_reach(const struct generation *g, sl_str host)
     return false;
 }
 
-static bool grant_covers(sl_str allowed, sl_str wanted)
-{
-    bool prefix = allowed.n > 0 && allowed.p[allowed.n - 1] == '*';
-    return prefix ? name_matches(allowed, wanted) : sl_same(allowed, wanted);
-}
-
 bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size)
 {
     sl_str word, rest, one;
     while (str_split(&wanted, ' ', &word)) {
         bool covered = word.n == 0;
         for (rest = allowed; !covered && str_split(&rest, ' ', &one);)
-            covered = one.n > 0 && grant_covers(one, word);
+            covered = one.n > 0 && name_matches(one, word);
         if (covered) continue;
         snprintf(why, why_size, "asks for the grant %.*s", (int)(word.n < 100 ? word.n : 100), word.p);
         return false;

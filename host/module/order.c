@@ -52,7 +52,7 @@ static bool need_possible(struct module *first, struct module *m, const struct n
 }
 
 struct sort {
-    struct module *first, *path[MODULES_MAX], *done[MODULES_MAX];
+    struct module *first, **path, **done; /* room for all */
     size_t depth, n;
 };
 
@@ -100,7 +100,11 @@ static void spread(struct module *first)
 
 struct module *modules_order(struct module *first)
 {
+    size_t all = modules_count(first);
+    arena *a = arena_new(0);
     struct sort s = { .first = first };
+    s.path = arena_alloc(a, (all + 1) * sizeof(struct module *));
+    s.done = arena_alloc(a, (all + 1) * sizeof(struct module *));
     for (struct module *m = first; m; m = m->next)
         m->ordered = m->visiting = false;
     for (struct module *m = first; m; m = m->next)
@@ -108,6 +112,7 @@ struct module *modules_order(struct module *first)
     for (size_t i = 0; i < s.n; i++)
         s.done[i]->next = i + 1 < s.n ? s.done[i + 1] : NULL;
     first = s.n ? s.done[0] : NULL;
+    arena_free(a);
     spread(first);
     return first;
 }
@@ -137,9 +142,9 @@ static struct module *next_of(struct module *first)
 void modules_sort(void)
 {
     struct module *first = modules_first(), *m;
-    size_t n = 0, done = 0;
+    size_t n = modules_count(first), done = 0;
     for (m = first; m; m = m->next)
-        m->ordered = false, n++;
+        m->ordered = false;
     struct module **sorted = calloc(n + 1, sizeof *sorted);
     if (!sorted) abort();
     while ((m = next_of(first))) {

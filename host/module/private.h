@@ -8,7 +8,7 @@ extern const struct config *module_cfg;
 extern const struct module_hooks *module_hooks;
 extern keyring *module_keys;
 extern char **module_env;
-enum { MODULE_WHY = 512, MODULES_MAX = 256 };
+enum { MODULE_WHY = 512 };
 
 /* ---- names.c: what may be a name, and grants ---- */
 bool name_is_module(sl_str s);               /* [a-z][a-z0-9_-]*, at most 63 */
@@ -104,6 +104,8 @@ bool module_wanted(const struct module *m, const struct config *cfg);
 bool module_to_isolate(const struct module *m, const struct config *cfg);
 void module_about(struct module *m, const json_t *seen); /* what its plugin says about itself: version, needs ... */
 const struct plugin_config *module_configured(const struct config *cfg, const char *name); /* NULL: not named there */
+/* Its schema, owned by the caller; one that takes nothing when the plugin states none. NULL: why. */
+json_t *module_config_schema(sl_str text, char *why, size_t why_size);
 /* Effective and checked; what is wrong goes to findings, one a line. Owned; may be NULL when there are findings. */
 json_t *module_effective_config(const struct config *cfg, const struct module *m, const json_t *schema, buf *findings);
 
@@ -125,6 +127,7 @@ void module_free(struct module *m);
 extern struct module *modules_coming; /* found by the change under way, not listed yet */
 struct module *module_find_coming(sl_str name);
 void modules_set(struct module *first);
+size_t modules_count(const struct module *first); /* from there on */
 
 /* ---- tables.c ---- */
 uint32_t table_version(sl_str id);       /* 0 = not offered */
@@ -186,6 +189,8 @@ sl_handler *step_handler(const struct generation *g,
 sl_err step_run(call *c, struct generation *g, enum step step); /* only the function, as entry_run [S] */
 sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size);
 
+/* [S] STEP_CREATE and STEP_START. */
+sl_err generation_start(call *c, struct generation *g, char *why, size_t why_size);
 /* [S] save in `from`, load in `to`: both within ms each. */
 sl_err generation_hand_over(call *c, struct generation *from, struct generation *to, uint32_t ms, char *why,
                             size_t why_size);
@@ -235,9 +240,10 @@ void watch_start(void); /* as modules.watch says; also again when the configurat
 void watch_stop(void);  /* in a fiber: waits for a look in progress */
 
 /* ---- lifecycle.c ---- */
-bool module_needs_met(const struct module *m, const struct module **missing);
+bool module_needs_run(const struct module *m, const struct module **missing); /* of the modules there are */
+/* Is what it needs offered, installed and started, in that version? False: why. */
 bool module_need_met(const struct module *m, sl_str id, uint32_t min, char *why, size_t why_size);
-bool module_needs_good(const struct module *m);                    /* all that it needs is there and started */
+bool module_needs_met(const struct module *m);                     /* all of them */
 sl_err module_start(call *c, struct module *m, bool migrate_only); /* [S] staged becomes current and started */
 void module_stop(call *c, struct module *m, uint32_t drain_ms);    /* [S] */
 /* ---- publish.c ---- */

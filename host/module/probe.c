@@ -103,7 +103,7 @@ static _Noreturn void start_afresh(const char *path)
     char name[] = "appserver", option[] = PROBE_OPTION, file[PATH_MAX];
     char *args[] = { name, option, file, NULL }, *env[] = { NULL };
     snprintf(file, sizeof file, "%s", path);
-    execve("/proc/self/exe", args, env);
+    execve(own_program(), args, env);
     _exit(1);
 }
 

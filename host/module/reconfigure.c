@@ -84,18 +84,11 @@ static bool must_be_replaced(const struct module_plan *p, struct module *m, char
 }
 
 /* ---- the plan ---- */
-static struct module_step *add_step(struct module_plan *p, struct module *m, enum module_action action, bool must)
-{
-    if (p->n == MODULES_MAX) return NULL;
-    struct module_step *s = &p->steps[p->n++];
-    *s = (struct module_step){ .module = m, .action = action, .must = must };
-    return s;
-}
-
 static void step(struct module_plan *p, struct module *m, enum module_action action, bool must, const char *reason)
 {
-    struct module_step *s = add_step(p, m, action, must);
-    if (s) snprintf(s->reason, sizeof s->reason, "%s", reason);
+    struct module_step *s = &p->steps[p->n++]; /* there is room for one of each module */
+    *s = (struct module_step){ .module = m, .action = action, .must = must };
+    snprintf(s->reason, sizeof s->reason, "%s", reason);
 }
 
 static void decide(struct module_plan *p, struct module *m, bool listed)
@@ -203,8 +196,9 @@ sl_err modules_plan(call *c, const struct config *next, bool other_directories, 
     };
     struct search search = { p, errors };
     if (call_offload(c, find_files, &search)) find_files(&search);
-    p->steps = arena_alloc(p->memory, MODULES_MAX * sizeof *p->steps);
     look_at_files(p);
+    p->steps = arena_alloc(p->memory,
+                           (modules_count(modules_first()) + modules_count(modules_coming) + 1) * sizeof *p->steps);
     decide_all(p, errors);
     for (size_t i = 0; i < p->n; i++)
         p->steps[i].module->coming = p->steps[i].action == MODULE_ENABLE;

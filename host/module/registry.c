@@ -34,6 +34,14 @@ const char *generation_state_name(enum generation_state s)
 struct module *modules_first(void) { return first; }
 void modules_set(struct module *f) { first = f; }
 
+size_t modules_count(const struct module *m)
+{
+    size_t n = 0;
+    for (; m; m = m->next)
+        n++;
+    return n;
+}
+
 struct module *modules_coming;
 
 struct module *module_find(sl_str name)

@@ -12,7 +12,7 @@ void module_dependents(void)
     const struct module *missing;
     for (struct module *m = modules_first(); m; m = m->next) {
         if (!m->current || (m->status != MODULE_STARTED && m->status != MODULE_WAITING)) continue;
-        enum module_status now = module_needs_met(m, &missing) ? MODULE_STARTED : MODULE_WAITING;
+        enum module_status now = module_needs_run(m, &missing) ? MODULE_STARTED : MODULE_WAITING;
         if (now == m->status) continue;
         m->status = now;
         m->edition++;
@@ -156,8 +156,7 @@ static sl_err replace(call *c, struct module *m, struct generation *g, struct mo
 static void start_waiting(call *c)
 {
     for (struct module *m = modules_first(); m; m = m->next) {
-        if (m->current || !m->enabled || !(m->status == MODULE_WAITING || m->lacking) || !module_needs_good(m))
-            continue;
+        if (m->current || !m->enabled || !(m->status == MODULE_WAITING || m->lacking) || !module_needs_met(m)) continue;
         struct module_change done = { .action = "enable", .at = clock_now() };
         char why[MODULE_WHY] = "";
         m->lacking = false;

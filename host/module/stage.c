@@ -3,10 +3,8 @@
 #include "module/private.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "rest/schema.h"
 
-enum { CREATE_MS = 60000, FINDINGS_ROOM = 64 * 1024 };
-static const char no_config[] = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{}}";
+enum { FINDINGS_ROOM = 64 * 1024 };
 
 struct copying {
     struct generation *g;
@@ -58,7 +56,7 @@ static bool check_config(struct generation *g, const struct config *cfg, const j
 {
     buf findings;
     sl_str text = json_str(json_object_get(seen, "config"));
-    json_t *schema = schema_read(sl_given(text) ? text : sl_lit(no_config, sizeof no_config - 1), why, why_size);
+    json_t *schema = module_config_schema(text, why, why_size);
     if (!schema) return false;
     buf_init(&findings, FINDINGS_ROOM);
     g->config = module_effective_config(cfg, g->module, schema, &findings);
@@ -85,12 +83,7 @@ static sl_err stage_start(call *c, struct generation *g, char *why, size_t why_s
     if (!generation_load(c, g, why, why_size) || descriptor_clash(g, why, why_size)) return SL_EINVAL;
     tables_grant(g);
     sl_err e = module_migrate(c, m->name, m->path, why, why_size);
-    if (!e) e = generation_step(c, g, STEP_CREATE, CREATE_MS, why, why_size);
-    if (e) return e;
-    g->created = true;
-    e = generation_step(c, g, STEP_START, CREATE_MS, why, why_size);
-    if (!e) g->started = true;
-    return e;
+    return e ? e : generation_start(c, g, why, why_size);
 }
 
 struct generation *stage_checked(call *c, struct generation *g, struct module_change *change, char *why,

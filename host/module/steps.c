@@ -4,6 +4,7 @@
 #include "store/store.h"
 
 enum {
+    START_MS = 60000, /* each of create and start */
     GRACE_MS = 1000,
     STATE_MAX = 64 << 20,
     CELL_GRACE_MS = 4000
@@ -151,6 +152,16 @@ static sl_err run_step(call *c, struct generation *g, enum step step, uint32_t m
 sl_err generation_step(call *c, struct generation *g, enum step step, uint32_t ms, char *why, size_t why_size)
 {
     return run_step(c, g, step, ms, NULL, 0, why, why_size);
+}
+
+sl_err generation_start(call *c, struct generation *g, char *why, size_t why_size)
+{
+    sl_err e = generation_step(c, g, STEP_CREATE, START_MS, why, why_size);
+    if (e) return e;
+    g->created = true;
+    e = generation_step(c, g, STEP_START, START_MS, why, why_size);
+    g->started = !e;
+    return e;
 }
 
 sl_err generation_hand_over(call *c, struct generation *from, struct generation *to, uint32_t ms, char *why,

@@ -3,55 +3,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/conn.h"
+#include "rest/status.h"
 #include <stdlib.h>
 #include <time.h>
-
-static const char *reason(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } known[] = { { 200, "OK" },
-                  { 201, "Created" },
-                  { 202, "Accepted" },
-                  { 204, "No Content" },
-                  { 206, "Partial Content" },
-                  { 301, "Moved Permanently" },
-                  { 302, "Found" },
-                  { 303, "See Other" },
-                  { 304, "Not Modified" },
-                  { 307, "Temporary Redirect" },
-                  { 308, "Permanent Redirect" },
-                  { 400, "Bad Request" },
-                  { 401, "Unauthorized" },
-                  { 402, "Payment Required" },
-                  { 403, "Forbidden" },
-                  { 404, "Not Found" },
-                  { 405, "Method Not Allowed" },
-                  { 406, "Not Acceptable" },
-                  { 408, "Request Timeout" },
-                  { 409, "Conflict" },
-                  { 410, "Gone" },
-                  { 411, "Length Required" },
-                  { 412, "Precondition Failed" },
-                  { 413, "Content Too Large" },
-                  { 414, "URI Too Long" },
-                  { 415, "Unsupported Media Type" },
-                  { 417, "Expectation Failed" },
-                  { 422, "Unprocessable Content" },
-                  { 428, "Precondition Required" },
-                  { 429, "Too Many Requests" },
-                  { 431, "Request Header Fields Too Large" },
-                  { 500, "Internal Server Error" },
-                  { 501, "Not Implemented" },
-                  { 502, "Bad Gateway" },
-                  { 503, "Service Unavailable" },
-                  { 504, "Gateway Timeout" },
-                  { 505, "HTTP Version Not Supported" } };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i].status == status) return known[i].text;
-    return "";
-}
 
 /* "HTTP/1.1 200 OK", Server and Date: written anew when the second changes; other statuses take the fields behind the
  * line. */
@@ -140,7 +94,7 @@ static bool put_head(struct conn *c, int status, const sl_pair *headers, size_t 
     if (status == 200) {
         p = put(p, common.text, common.n);
     } else {
-        const char *why = reason(status);
+        const char *why = status_phrase(status);
         p = PUT(p, "HTTP/1.1 ");
         p = put_number(p, (uint64_t)status);
         *p++ = ' ';

@@ -170,23 +170,14 @@ static void on_full(void)
 }
 
 /* ---- set up ---- */
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static sl_str percent_decode(sl_str s)
 {
     char *p = arena_alloc(otlp.texts, s.n + 1);
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
-        int high = i + 2 < s.n && s.p[i] == '%' ? hex_value(s.p[i + 1]) : -1;
-        int low = high >= 0 ? hex_value(s.p[i + 2]) : -1;
-        p[n++] = low >= 0 ? (char)(high * 16 + low) : s.p[i];
-        if (low >= 0) i += 2;
+        int byte = s.p[i] == '%' ? percent_byte(s, i) : -1;
+        p[n++] = byte >= 0 ? (char)byte : s.p[i];
+        if (byte >= 0) i += 2;
     }
     return sl_lit(p, n);
 }

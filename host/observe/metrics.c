@@ -7,6 +7,9 @@ enum { LABELS_MAX = 8, VALUE_MAX = 128, SCRAPES_MAX = 32, BUCKETS = 14 };
 
 /* Upper bounds in seconds (the unit of every histogram here): a factor of about 2.2 from 0.5 ms to 10 s. */
 static const double bounds[BUCKETS] = { .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10 };
+static const char *const bound_text[BUCKETS + 1] = { "0.0005", "0.001", "0.0025", "0.005", "0.01",
+                                                     "0.025",  "0.05",  "0.1",    "0.25",  "0.5",
+                                                     "1",      "2.5",   "5",      "10",    "+Inf" };
 
 struct exemplar {
     char trace[33]; /* "" = none */
@@ -229,11 +232,19 @@ static void write_value(buf *out, const char *name, const char *suffix, const ch
 {
     buf_add_cstr(out, name);
     buf_add_cstr(out, suffix);
-    if (*labels || *more) buf_printf(out, "{%s%s%s}", labels, *labels && *more ? "," : "", more);
-    if (v == (double)(int64_t)v && v < 1e15 && v > -1e15)
-        buf_printf(out, " %lld\n", (long long)v);
+    if (*labels || *more) {
+        buf_add_char(out, '{');
+        buf_add_cstr(out, labels);
+        if (*labels && *more) buf_add_char(out, ',');
+        buf_add_cstr(out, more);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ' ');
+    if (v < 1e15 && v > -1e15 && v == (double)(int64_t)v)
+        buf_add_int(out, (int64_t)v);
     else
-        buf_printf(out, " %.9g\n", v);
+        buf_printf(out, "%.9g", v);
+    buf_add_char(out, '\n');
 }
 
 static void write_exemplar(buf *out, const struct series *s, size_t i)
@@ -248,12 +259,10 @@ static void write_histogram(buf *out, const metric *m, const struct series *s, b
 {
     uint64_t total = 0;
     for (size_t i = 0; i <= BUCKETS; i++) {
-        char le[32] = "le=\"+Inf\"";
+        bool whole = openmetrics && i < BUCKETS && !strchr(bound_text[i], '.'); /* there 1 is written 1.0 */
+        char le[24], *p = stpcpy(stpcpy(le, "le=\""), bound_text[i]);
+        strcpy(p, whole ? ".0\"" : "\"");
         total = i < BUCKETS ? total + s->bucket[i] : s->count;
-        if (i < BUCKETS) {
-            bool whole = openmetrics && bounds[i] == (double)(int64_t)bounds[i]; /* there 1 is written 1.0 */
-            snprintf(le, sizeof le, "le=\"%g%s\"", bounds[i], whole ? ".0" : "");
-        }
         write_value(out, m->name, "_bucket", s->labels, le, (double)total);
         if (openmetrics) write_exemplar(out, s, i);
     }

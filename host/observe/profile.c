@@ -112,8 +112,7 @@ bool profile_start(uint32_t seconds)
     atomic_store(&prof.on, true);
     if (arm(true)) return true;
     profile_stop();
-    munmap(prof.stacks, prof.room * sizeof *prof.stacks);
-    prof.busy = false;
+    profile_forget();
     return false;
 }
 
@@ -150,7 +149,13 @@ bool profile_write(const struct symbol_file *files, size_t n_files, buf *out, si
         if (prof.stacks[i].n) pprof_add(p, &prof.stacks[i], (const int64_t[]){ 1, period });
     bool good = pprof_end(p, out);
     *samples = n;
-    munmap(prof.stacks, prof.room * sizeof *prof.stacks);
-    prof.busy = false;
     return good;
+}
+
+void profile_forget(void)
+{
+    wait_for_handlers();
+    munmap(prof.stacks, prof.room * sizeof *prof.stacks);
+    prof.stacks = NULL;
+    prof.busy = false;
 }

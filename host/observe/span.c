@@ -59,15 +59,13 @@ uint64_t span_id_new(void)
 }
 
 /* ---- trace context ---- */
-static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
-
 /* Lower-case hex digits only; *value keeps the last 16. */
 static bool hex_number(sl_str s, uint64_t *value, bool *zero)
 {
     *value = 0;
     *zero = true;
     for (size_t i = 0; i < s.n; i++) {
-        int d = hex_digit(s.p[i]);
+        int d = s.p[i] >= 'A' && s.p[i] <= 'F' ? -1 : hex_digit(s.p[i]);
         if (d < 0) return false;
         if (d) *zero = false;
         *value = *value << 4 | (uint64_t)d;

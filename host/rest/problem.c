@@ -1,44 +1,12 @@
 /* problem.c - error answers: application/problem+json (RFC 9457), and which status and code an error becomes. */
 #include "rest/problem.h"
 #include "base/json.h"
-
-static const struct {
-    int status;
-    const char *title;
-} titles[] = {
-    { 400, "Bad Request" },
-    { 401, "Unauthorized" },
-    { 403, "Forbidden" },
-    { 404, "Not Found" },
-    { 405, "Method Not Allowed" },
-    { 406, "Not Acceptable" },
-    { 408, "Request Timeout" },
-    { 409, "Conflict" },
-    { 410, "Gone" },
-    { 411, "Length Required" },
-    { 412, "Precondition Failed" },
-    { 413, "Content Too Large" },
-    { 414, "URI Too Long" },
-    { 415, "Unsupported Media Type" },
-    { 417, "Expectation Failed" },
-    { 422, "Unprocessable Content" },
-    { 423, "Locked" },
-    { 428, "Precondition Required" },
-    { 429, "Too Many Requests" },
-    { 431, "Request Header Fields Too Large" },
-    { 500, "Internal Server Error" },
-    { 501, "Not Implemented" },
-    { 502, "Bad Gateway" },
-    { 503, "Service Unavailable" },
-    { 504, "Gateway Timeout" },
-    { 505, "HTTP Version Not Supported" },
-};
+#include "rest/status.h"
 
 const char *problem_title(int status)
 {
-    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
-        if (titles[i].status == status) return titles[i].title;
-    return status < 500 ? "Bad Request" : "Server Error";
+    const char *phrase = status_phrase(status);
+    return *phrase ? phrase : status < 500 ? "Bad Request" : "Server Error";
 }
 
 void problem_write(buf *out, int status, sl_str code, sl_str detail, sl_str instance, sl_str trace_id, sl_str errors)

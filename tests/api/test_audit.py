@@ -1,28 +1,16 @@
 """test_audit.py - the audit log: what is recorded, filters, the chain and its check, the file, and failing closed."""
 import json
-import os
-import signal
 import subprocess
 import threading
 import time
 import uuid
 import pytest
-from server import ADMIN, APPSERVER, TOKEN
+from server import APPSERVER, until
 
 SERVER_ENV = {"AUDIT_REFUSALS": "500"}
 FIELDS = {"id", "seq", "at", "user", "role", "tenant", "method", "route", "target", "status", "code", "outcome", "request_id",
           "trace_id", "address", "count", "hash"}
 NOBODY = "/accounts/0199aaaa-0000-7000-8000-000000000000"
-
-
-def until(what, seconds=20):
-    end = time.monotonic() + seconds
-    while True:
-        found = what()
-        if found:
-            return found
-        assert time.monotonic() < end, "nothing after %d s" % seconds
-        time.sleep(0.03)
 
 
 def records(server, **filters):

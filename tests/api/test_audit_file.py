@@ -6,17 +6,7 @@ import subprocess
 import threading
 import time
 import pytest
-from server import APPSERVER
-
-
-def until(what, seconds=20):
-    end = time.monotonic() + seconds
-    while True:
-        found = what()
-        if found:
-            return found
-        assert time.monotonic() < end, "nothing after %d s" % seconds
-        time.sleep(0.03)
+from server import APPSERVER, until
 
 
 def verify(*files):

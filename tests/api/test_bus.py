@@ -6,12 +6,9 @@ import threading
 import uuid
 import pytest
 import requests
-from server import ADMIN, BUILD, ROOT, TOKEN, Server
+from server import ADMIN, TEST_MODULES, TOKEN, Server
 
-CONFIG = f"""
-modules:
-  dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"]
-  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
+CONFIG = f"""{TEST_MODULES}
 bus: {{heartbeat: 1s}}
 plugins:
   probe: {{enabled: true}}

@@ -3,7 +3,7 @@ import sqlite3
 import time
 import uuid
 import pytest
-from server import BUILD, ROOT
+from server import BUILD, ROOT, until
 from test_http import problem
 
 KIND = "nobody.runs"
@@ -146,22 +146,14 @@ def test_server_without_job_concurrency_runs_none(start, tmp_path):
     assert len(s.admin("GET", "/admin/jobs?kind=bench.nothing&state=waiting").json()["items"]) == 5
     s.stop()
     s = start(f"sqlite:{tmp_path}/jobs.db", config=config)
-    end = time.monotonic() + 15
-    while s.admin("GET", "/admin/jobs?kind=bench.nothing").json()["items"]:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not s.admin("GET", "/admin/jobs?kind=bench.nothing").json()["items"], seconds=15)
 
 
 def test_a_published_event_stands_in_the_outbox(both):
     server, _ = both
     account = server.account()
     assert server.delete("/accounts/" + account).status_code == 204
-    end = time.monotonic() + 20
-    while True:
-        events = server.admin("GET", "/admin/events?topic=account.deleted").json()["items"]
-        if events or time.monotonic() > end:
-            break
-        time.sleep(0.05)
+    events = until(lambda: server.admin("GET", "/admin/events?topic=account.deleted").json()["items"])
     assert events[0]["source"] == "accounts" and events[0]["topic"] == "account.deleted" and events[0]["seq"] > 0
     assert account in str(events[0])
     assert any(e["id"] == events[0]["id"] for e in server.admin("GET", "/admin/events").json()["items"])

@@ -10,33 +10,18 @@ import socket
 import stat
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
 import pytest
 import yaml
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from fake_api import FakeApi  # noqa: E402
-from slctl import SLCTL, Slctl, golden  # noqa: E402
-from things import ONE, PROBLEM, ROWS, THINGS, make_document, operation, parameter  # noqa: E402
+from fake_api import FakeApi
+from slctl import SLCTL, Slctl, golden
+from things import ONE, PROBLEM, ROWS, THINGS, make_document, operation, parameter
 
 
 def out(p):
     return json.loads(p.stdout)
-
-
-@pytest.fixture
-def api():
-    fake = FakeApi(make_document())
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-def slctl(api):
-    return Slctl(api.url, "tok-123", SERVICE_LAYER_ACCOUNT="acme")
 
 
 def body_of(api, slctl, *args, **more):

@@ -1,25 +1,7 @@
 """test_slctl_hostile.py - slctl and a server that means it ill: documents and answers that must end as an error or do no harm."""
 import json
-import os
-import sys
 import pytest
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from fake_api import FakeApi  # noqa: E402
-from slctl import Slctl  # noqa: E402
-from things import ROWS, THINGS, make_document, operation, parameter  # noqa: E402
-
-
-@pytest.fixture
-def api():
-    fake = FakeApi(make_document())
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-def slctl(api):
-    return Slctl(api.url, "tok-123", SERVICE_LAYER_ACCOUNT="acme")
+from things import ROWS, THINGS, make_document, operation, parameter
 
 
 def hostile_documents():

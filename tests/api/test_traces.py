@@ -5,12 +5,9 @@ import uuid
 import pytest
 from http_source import HttpSource
 from otlp import Collector
-from server import BUILD, ROOT, Server
+from server import TEST_MODULES, Server
 
-CONFIG = f"""
-modules:
-  dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"]
-  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
+CONFIG = f"""{TEST_MODULES}
 tracing: {{interval: 50ms, service_name: traced}}
 plugins:
   probe: {{enabled: true}}

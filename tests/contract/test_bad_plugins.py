@@ -6,13 +6,10 @@ import signal
 import threading
 import pytest
 import requests
-from server import BUILD, ROOT, Server
+from server import BUILD, TEST_MODULES, Server
 
 SANITIZED = "address" in BUILD or "thread" in BUILD
-CONFIG = f"""
-modules:
-  dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"]
-  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
+CONFIG = f"""{TEST_MODULES}
 plugins:
   bench: {{isolation: none}}
   bad: {{isolation: %s}}

@@ -8,7 +8,7 @@ import subprocess
 import time
 import pytest
 import reloads
-from server import ADMIN, BUILD, Server
+from server import ADMIN, BUILD, Server, until
 
 TUNED = '''#include <service_layer/json.h>
 #define CONFIG SL_OBJECT(SL_OPTIONAL("level", SL_INTEGER(1, 9) SL_DEFAULT("3") SL_ENV("TUNED_LEVEL"), "Level."), \\
@@ -217,9 +217,7 @@ def test_hangup_is_the_same_reload(c):
     before = c.generations()
     c.put(ALL + "  tuned: {config: {level: 8}}\n")
     c.server.process.send_signal(signal.SIGHUP)
-    end = time.monotonic() + 15
-    while c.server.get("/tuned").json() != 8 and time.monotonic() < end:
-        time.sleep(0.02)
+    until(lambda: c.server.get("/tuned").json() == 8, seconds=15)
     assert c.server.get("/tuned").json() == 8 and c.generations()["hello"] == before["hello"]
     assert c.server.said("configuration reloaded", "by=SIGHUP", "reload tuned")
     assert c.server.admin("GET", "/admin/config").json()["last_reload"]["by"] == "SIGHUP"

@@ -5,9 +5,9 @@ import re
 import socket
 import time
 import pytest
-from server import BUILD, ROOT, Server
+from server import BUILD, ROOT, until
 
-CONFIG = f"""
+SERVER_CONFIG = f"""
 modules:
   dirs: ["{BUILD}/test-plugins"]
   migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
@@ -23,15 +23,8 @@ plugins:
 
 
 @pytest.fixture(scope="module")
-def probe(store, request, tmp_path_factory):
-    dsn = ""
-    if store == "postgres":
-        dsn = request.getfixturevalue("postgres").database()
-    elif store == "sqlite":
-        dsn = f"sqlite:{tmp_path_factory.mktemp('db')}/test.db"
-    s = Server(dsn, config=CONFIG)
-    yield s
-    s.stop()
+def probe(server):
+    return server
 
 
 def get(probe, path, status=200, **more):
@@ -44,16 +37,6 @@ def post(probe, path, body, status=200, **more):
     answer = probe.post(path, json=body, **more)
     assert answer.status_code == status, answer.text
     return answer.json() if answer.content else None
-
-
-def eventually(check, seconds=10):
-    end = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found or time.monotonic() > end:
-            assert found
-            return found
-        time.sleep(0.03)
 
 
 # ---- sl.core ----
@@ -228,7 +211,7 @@ def test_only_the_store_may_be_waited_for_inside_a_transaction(probe):
 def test_event_reaches_its_subscriber_once(probe):
     j = post(probe, "/probe/publish", {"name": "event-1"})
     assert j == {"made": "SL_OK", "not_granted": "SL_EDENIED", "bad_topic": "SL_EINVAL", "bad_json": "SL_EINVAL"}
-    events = eventually(lambda: [e for e in get(probe, "/probe/events")["items"] if "event-1" in e["body"]])
+    events = until(lambda: [e for e in get(probe, "/probe/events")["items"] if "event-1" in e["body"]])
     assert len(events) == 1 and events[0]["topic"] == "probe.made" and events[0]["event_id"] and events[0]["attempt"] == 1
 
 
@@ -236,7 +219,7 @@ def test_jobs(probe):
     j = post(probe, "/probe/jobs", {"name": "once"})
     assert j == {"run": "SL_OK", "again": "SL_OK", "later": "SL_OK", "cancel": "SL_OK", "unknown_kind": "SL_ENOENT",
                  "wrong_input": "SL_EINVAL", "unsized": "SL_EINVAL", "retry_outside": "SL_ESTATE"}
-    runs = eventually(lambda: [r for r in get(probe, "/probe/runs")["items"] if r["job_key"] == "once"])
+    runs = until(lambda: [r for r in get(probe, "/probe/runs")["items"] if r["job_key"] == "once"])
     time.sleep(0.3)
     runs = [r for r in get(probe, "/probe/runs")["items"] if r["kind"] == "probe.run"]
     assert [r["attempt"] for r in runs if r["job_key"] == "once"] == [1] and not [r for r in runs if r["job_key"] == "later"]
@@ -244,12 +227,12 @@ def test_jobs(probe):
 
 def test_job_is_run_again_until_it_succeeds(probe):
     post(probe, "/probe/jobs", {"name": "flaky"})
-    runs = eventually(lambda: [r for r in get(probe, "/probe/runs")["items"] if r["job_key"] == "flaky"], 20)
+    runs = until(lambda: [r for r in get(probe, "/probe/runs")["items"] if r["job_key"] == "flaky"], 20)
     assert [r["attempt"] for r in runs] == [3]
 
 
 def test_schedule_ticks(probe):
-    ticks = eventually(lambda: len([r for r in get(probe, "/probe/runs")["items"] if r["kind"] == "tick"]) >= 2 and
+    ticks = until(lambda: len([r for r in get(probe, "/probe/runs")["items"] if r["kind"] == "tick"]) >= 2 and
                        [r["tick"] for r in get(probe, "/probe/runs")["items"] if r["kind"] == "tick"])
     assert len(ticks) == len(set(ticks)) and all(ticks)
 
@@ -335,7 +318,7 @@ def test_hostile_arguments_are_refused(probe):
 
 # ---- lifecycle ----
 def test_unload_leaves_nothing_in_the_private_directory(start):
-    s = start(config=CONFIG)
+    s = start(config=SERVER_CONFIG)
     held = [d for d in os.listdir(s.dir) if d.startswith("service-layer-")]
     s.stop()
     assert not [d for d in os.listdir(s.dir) if d.startswith("service-layer-")], held
@@ -344,7 +327,7 @@ def test_unload_leaves_nothing_in_the_private_directory(start):
 
 @pytest.mark.parametrize("greeting,error", [("fail-create", "The greeting says so."), ("fail-start", "SL_EUPSTREAM")])
 def test_module_that_cannot_start_is_shown_and_the_rest_serves(start, greeting, error):
-    s = start(config=CONFIG.replace("good day", greeting))
+    s = start(config=SERVER_CONFIG.replace("good day", greeting))
     modules = {m["name"]: m for m in get(s, "/system/status")["modules"]}
     assert modules["probe"]["status"] == "failed" and error in modules["probe"]["error"] and not modules["probe"]["ready"]
     assert get(s, "/hello") == {"hello": "world"} 
@@ -354,13 +337,13 @@ def test_module_that_cannot_start_is_shown_and_the_rest_serves(start, greeting, 
 
 
 def test_required_module_that_cannot_start_ends_the_server(start):
-    config = CONFIG.replace("good day", "fail-start").replace("  probe:\n", "  probe:\n    required: true\n")
+    config = SERVER_CONFIG.replace("good day", "fail-start").replace("  probe:\n", "  probe:\n    required: true\n")
     s = start(config=config, wait=False)
     assert s.process.wait(20) == 1 and "probe, which is required" in s.log
 
 
 def test_sick_module_fails_health_not_readiness(start):
-    s = start(config=CONFIG.replace("good day", "sick"))
+    s = start(config=SERVER_CONFIG.replace("good day", "sick"))
     assert s.get("/readyz", token=None).status_code == 200
     answer = s.get("/healthz", token=None)
     assert answer.status_code == 503 and "probe" in answer.text and "feels" not in answer.text, "the reason is not public"

@@ -8,13 +8,10 @@ import time
 import pytest
 import reloads
 import traps
-from server import BUILD, ROOT
+from server import BUILD, TEST_MODULES, until
 
 SANITIZED = "address" in BUILD or "thread" in BUILD
-CONFIG = f"""
-modules:
-  dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"]
-  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
+CONFIG = f"""{TEST_MODULES}
   process_memory: 256MiB
 plugins:
   bench: {{isolation: none}}
@@ -57,13 +54,6 @@ def gone(pid):
             return f.read().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
-
-
-def wait_for(what, seconds=20):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def beside(s, path, other="/livez"):
@@ -148,7 +138,7 @@ def test_exit_abort_and_a_used_up_stack(s):
 
 def test_killed_from_outside(s):
     os.kill(module(s)["pid"], signal.SIGKILL)
-    wait_for(lambda: module(s)["restarts"] == 1)
+    until(lambda: module(s)["restarts"] == 1)
     back(s)
     assert "signal 9" in module(s)["last_crash"]
 
@@ -158,7 +148,7 @@ def test_quarantine_after_five_crashes(s):
         assert s.get("/bad/segfault").status_code == 503
         back(s)
     assert s.get("/bad/segfault").status_code == 503
-    wait_for(lambda: module(s)["quarantined"])
+    until(lambda: module(s)["quarantined"])
     answer = s.get("/bad/ok")
     assert answer.status_code == 503 and "Retry-After" in answer.headers
     m = module(s)
@@ -249,7 +239,7 @@ def test_what_would_keep_it_for_ever_leaves_with_the_process(build, serve, what)
         assert s.get("/sticks").json() == 1, "a fresh copy, with nothing of the old one"
     m = reloads.settled(s, "sticks")
     assert m["last_unload"]["proven"] and m["parked"] == 0 and len(m["generations"]) == 1
-    wait_for(lambda: gone(pid))
+    until(lambda: gone(pid))
 
 
 # ---- start and stop ----
@@ -271,7 +261,7 @@ def test_children_end_with_their_host(start):
     s = start(config=CONFIG)
     pid = module(s)["pid"]
     s.kill()
-    wait_for(lambda: gone(pid))
+    until(lambda: gone(pid))
 
 
 def test_plugins_from_elsewhere_are_isolated_by_default(start):

@@ -5,12 +5,9 @@ import socket
 import threading
 import time
 import pytest
-from server import BUILD, ROOT, Server, TOKEN
+from server import TEST_MODULES, TOKEN, Server, until
 
-CONFIG = f"""
-modules:
-  dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"]
-  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
+CONFIG = f"""{TEST_MODULES}
 plugins:
   probe: {{enabled: true}}
 """
@@ -65,10 +62,7 @@ def test_leaving_anywhere_leaves_nothing_behind(server):
     threads = [threading.Thread(target=leave, args=(i,)) for i in range(6)]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    end = time.monotonic() + 10
-    while gauge(server, "http_requests_in_flight") > 1 or gauge(server, "fibers_running") > 4:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: gauge(server, "http_requests_in_flight") <= 1 and gauge(server, "fibers_running") <= 4)
     assert server.account() and not re.search(r" error |ERROR", server.log)
 
 

@@ -1,14 +1,10 @@
 """test_parity.py - the same answers, byte for byte, whether a plugin runs in the server or in a child process of its own."""
-import json
 import re
 import time
 import pytest
-from server import ADMIN, BUILD, ROOT, Server
+from server import ADMIN, BUILD, TEST_MODULES, Server
 
-CONFIG = f"""
-modules:
-  dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"]
-  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]
+CONFIG = f"""{TEST_MODULES}
   isolation: %s
 plugins:
   probe: {{config: {{greeting: hello}}}}

@@ -7,8 +7,8 @@ import subprocess
 import threading
 import time
 import pytest
-from server import APPSERVER, TOKEN
-from test_contract import CONFIG
+from server import APPSERVER, TOKEN, until
+from test_contract import SERVER_CONFIG as CONFIG
 
 
 def run(*args, env=None, seconds=30):
@@ -107,13 +107,6 @@ def answer(s):
             return data
 
 
-def wait_for(check, seconds=10):
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_stop_lets_requests_in_flight_finish(start):
     s = start(config=CONFIG)
     idle = raw(s, "/hello")
@@ -143,7 +136,7 @@ def test_second_signal_stops_at_once(start):
     held = raw(s, "/probe/hold-long")
     s.under_way(1)
     s.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: "stopping" in s.log)
+    until(lambda: "stopping" in s.log)
     s.process.send_signal(signal.SIGINT)
     assert s.process.wait(10) == 0 and "second signal" in s.log
     held.close()
@@ -164,7 +157,7 @@ def test_signal_while_starting(start, tmp_path):
 def test_hangup_without_a_certificate_is_harmless(start):
     s = start()
     s.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "SIGHUP" in s.log)
+    until(lambda: "SIGHUP" in s.log)
     assert s.get("/readyz", token=None).status_code == 200
 
 

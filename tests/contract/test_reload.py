@@ -1,6 +1,5 @@
 """test_reload.py - replacing, stopping and starting plugins while requests flow: nothing is lost, refused or left behind."""
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -8,7 +7,7 @@ import time
 import pytest
 import reloads
 import requests
-from server import ADMIN, BUILD, ROOT, TOKEN
+from server import ADMIN, BUILD, ROOT, TOKEN, until
 
 SANITIZED = "address" in BUILD or "thread" in BUILD
 unloads = pytest.mark.skipif(SANITIZED, reason="builds with sanitizers do not unload libraries")
@@ -109,9 +108,7 @@ def test_reloads_under_traffic_lose_nothing_and_leave_nothing(serve, place):
     assert found["wrong"] == 0 and found["errors"] == 0, found
     assert found["reads"] > 1000 and found["writes"] > 1000
     assert ISOLATED or reloads.mapped(s, "bench") == [p for p in reloads.mapped(s, "bench") if ".111.so" in p] and len(reloads.mapped(s, "bench")) == 1
-    end = time.monotonic() + 10
-    while reloads.descriptors(s) > fds + 2 and time.monotonic() < end:  # the clients' connections close a moment later
-        time.sleep(0.05)
+    until(lambda: reloads.descriptors(s) <= fds + 2, seconds=10)  # the clients' connections close a moment later
     assert reloads.descriptors(s) <= fds + 2 and reloads.resident(s) < memory + 16 * 1024
     module = reloads.settled(s, "bench")
     assert module["last_unload"]["proven"] and module["parked"] == 0 and len(module["generations"]) == 1
@@ -183,9 +180,7 @@ def test_call_that_ignores_cancellation_is_parked_not_unmapped(serve, make):
     s = serve("hello", built=["blind"], more="  drain: 200ms\n  parked_max: 1\n")
     under_way = hold_open(s, "/blind")
     act(s, "blind", "reload")
-    end = time.monotonic() + 10
-    while show(s, "blind")["generations"][-1]["state"] != "parked" and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: show(s, "blind")["generations"][-1]["state"] == "parked", seconds=10)
     module = show(s, "blind")
     assert [(g["number"], g["state"], g["calls"]) for g in module["generations"]] == [(2, "serving", 0), (1, "parked", 1)]
     assert module["parked"] == 1 and len(reloads.mapped(s, "blind")) == 2 and s.said("generation parked")
@@ -322,9 +317,7 @@ def test_new_generation_that_turns_sick_is_rolled_back(serve, make):
     make("patient", version="2.0.0", code=sick.replace("SICK", 'sl_problem(c, 503, "sick", "It feels sick.")'), more=", .lifecycle = &life")
     module = act(s, "patient", "reload")
     assert {g["state"] for g in module["generations"]} == {"serving", "warm"} and s.get("/patient").json() == "2.0.0"
-    end = time.monotonic() + 10
-    while s.get("/patient").json() != "1.0.0" and time.monotonic() < end:
-        time.sleep(0.1)
+    until(lambda: s.get("/patient").json() == "1.0.0", seconds=10)
     module = show(s, "patient")
     assert module["version"] == "1.0.0" and module["last_change"]["action"] == "roll back"
     assert "because of 2: It feels sick." in module["last_change"]["outcome"]
@@ -335,9 +328,7 @@ def test_new_generation_that_fails_its_calls_is_rolled_back(serve, make):
     s = serve("hello", built=["wrong"], more="  rollback_window: 20s\n")
     make("wrong", version="2.0.0", body="return SL_EINTERNAL;")
     act(s, "wrong", "reload")
-    end = time.monotonic() + 10
-    while s.get("/wrong").status_code != 200 and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: s.get("/wrong").status_code == 200, seconds=10)
     assert s.get("/wrong").json() == "1.0.0" and "calls failed" in show(s, "wrong")["last_change"]["outcome"]
 
 

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 import pytest
-from server import ROOT, Server
+from server import ROOT, Server, until
 
 PLUGIN = '''#include <service_layer/plugin.h>
 static sl_err run(void *self, sl_call *c) { (void)self; return sl_reply_json(c, 200, SL("\\"VERSION\\"")); }
@@ -22,13 +22,6 @@ def compiled(place, name, version="1.0.0", needs=""):
     out = place / f"{name}-{version}"
     subprocess.run(["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-I", f"{ROOT}/include", "-o", str(out), str(place / "p.c")], check=True, timeout=60)
     return out
-
-
-def until(what, seconds=20):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,10 @@ import requests
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 APPSERVER = os.environ.get("APPSERVER", os.path.join(ROOT, "appserver"))
 BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
+# How a configuration begins that has the tests' own plugins beside those of the product.
+TEST_MODULES = f"""modules:
+  dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"]
+  migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"]"""
 TOKEN, ADMIN = "test-token", "test-admin-token"
 KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
@@ -19,6 +23,17 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def until(what, seconds=20):
+    """What what() gives as soon as that is true."""
+    end = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        assert time.monotonic() < end, f"not so after {seconds} s"
+        time.sleep(0.03)
 
 
 class Server:

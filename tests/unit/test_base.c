@@ -150,7 +150,27 @@ static void buffers_stop_at_their_maximum(void **state)
     buf_clear(&b);
     buf_printf(&b, "%d", 123456789);
     assert_true(sl_is(buf_str(&b), "123456789"));
+    buf_printf(&b, "%d", 1); /* with its NUL it would not fit, as the first time */
+    assert_true(b.overflow);
+    buf_printf(&b, "%s", "");
+    assert_int_equal(b.n, 9);
     buf_free(&b);
+}
+
+static void what_is_printed_is_whole_whatever_room_there_was(void **state)
+{
+    (void)state;
+    char filler[300];
+    memset(filler, 'x', sizeof filler);
+    for (size_t before = 200; before < 260; before++) { /* the first piece of memory has 256 bytes */
+        buf b;
+        buf_init(&b, 1000);
+        buf_add(&b, filler, before);
+        buf_printf(&b, "%d-%s", 12345, "tail");
+        assert_int_equal(b.n, before + 10);
+        assert_memory_equal(b.p + before, "12345-tail", 10);
+        buf_free(&b);
+    }
 }
 
 static void ids_increase(void **state)
@@ -190,6 +210,7 @@ int main(void)
         cmocka_unit_test(utf8_is_strict),
         cmocka_unit_test(json_limits_and_pointers),
         cmocka_unit_test(buffers_stop_at_their_maximum),
+        cmocka_unit_test(what_is_printed_is_whole_whatever_room_there_was),
         cmocka_unit_test(ids_increase),
         cmocka_unit_test(base64_both_ways),
     };

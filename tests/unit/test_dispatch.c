@@ -506,6 +506,18 @@ static void overload_is_answered_early(void **state)
     assert_answer(unit_ask("GET", "/hello", TOKEN, NULL), 200, NULL, NULL);
 }
 
+/* The names of an older draft stood there: a browser's script could not read the two that are sent. */
+static void scripts_may_read_the_rate_limit_headers(void **state)
+{
+    static const sl_str origin = { "https://app.example", 19 };
+    (void)state;
+    http_cfg.cors_origins = &origin;
+    http_cfg.n_cors_origins = 1;
+    assert_answer(unit_ask("GET", "/hello", TOKEN "origin: https://app.example\n", NULL), 200, NULL,
+                  "Idempotency-Hit, RateLimit, RateLimit-Policy\n");
+    http_cfg.n_cors_origins = 0;
+}
+
 static void cors(void **state)
 {
     static const sl_str origin = { "https://app.example", 19 };
@@ -579,6 +591,7 @@ int main(void)
                                         T(plugins_come_and_go),
                                         T(overload_is_answered_early),
                                         T(cors),
+                                        T(scripts_may_read_the_rate_limit_headers),
                                         T(cost) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

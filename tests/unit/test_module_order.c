@@ -59,6 +59,27 @@ static void needed_come_first_and_the_rest_keeps_its_order(void **state)
         assert_false(m->broken);
 }
 
+/* There was room for 256 of them on the stack. */
+static void any_number_of_modules_is_sorted(void **state)
+{
+    enum { MANY = 700 };
+    char name[16], needs[16];
+    size_t n = 0;
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        snprintf(needs, sizeof needs, "m%d", i + 1);
+        add(name, i + 1 < MANY ? needs : "");
+    }
+    modules_set(modules_order(modules_first()));
+    for (struct module *m = modules_first(); m; m = m->next, n++) {
+        snprintf(name, sizeof name, "m%d", MANY - 1 - (int)n);
+        assert_string_equal(m->name, name);
+        assert_false(m->broken);
+    }
+    assert_int_equal(n, MANY);
+}
+
 static void circle_is_named(void **state)
 {
     (void)state;
@@ -124,6 +145,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = { T(needed_come_first_and_the_rest_keeps_its_order),
+                                        T(any_number_of_modules_is_sorted),
                                         T(circle_is_named),
                                         T(itself_is_a_circle),
                                         T(what_is_missing_is_named),
