@@ -83,7 +83,7 @@ static struct identity_config identity_settings(const struct config *c)
     };
 }
 
-struct http_config http_settings(const struct config *c)
+static struct http_config http_settings(const struct config *c)
 {
     return (struct http_config){
         .identity = identity_settings(c),

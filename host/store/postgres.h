@@ -3,7 +3,7 @@
 #ifndef STORE_POSTGRES_H
 #define STORE_POSTGRES_H
 #include "store/backend.h"
-#include <libpq-fe.h>
+#include "store/libpq.h"
 
 /* How a transaction goes over the wire. Statements between two Syncs of the extended protocol are one transaction
  * without any BEGIN (protocol documentation 55.2.4, "Pipelining"). So a write is sent with Flush: its answer comes at
