@@ -66,8 +66,8 @@ static sl_err seal_row(call *c, const sl_rows *rows, uint32_t i, struct chain *h
     struct audit_record r;
     audit_from_row(rows, i, &r);
     chain_on(&r, head, &line, &hasher);
-    return store_defer(c, SL("update sl_audit set seq = $1, hash = $2 where id = $3 and seq is null"),
-                       SL_ARRAY((int64_t)head->seq, (const char *)head->hash, (const char *)r.id), 3, 1);
+    return store_defer_row(c, SL("update sl_audit set seq = $1, hash = $2 where id = $3 and seq is null"),
+                           SL_ARRAY((int64_t)head->seq, (const char *)head->hash, (const char *)r.id), 3, 1);
 }
 
 static sl_err seal_some(call *c, uint32_t *n)

@@ -254,7 +254,7 @@ static sl_err write_event(call *c, const char *id, sl_str topic, sl_str key, sl_
         c,
         SL("insert into sl_events (id, topic, key, tenant, source, json, created_at, xact) "
            "values ($1, $2, nullif($3, ''), nullif($4, ''), $5, nullif($6, ''), {{now}}, {{transaction}})"),
-        SL_ARRAY(id, topic, or_empty(key), or_empty(tenant), or_empty(source), or_empty(json)), 6);
+        SL_ARRAY(id, topic, or_empty(key), or_empty(tenant), or_empty(source), or_empty(json)), 6, 0);
     for (size_t i = 0; i < bus.all.n && !e; i++)
         if (matches(&bus.all.item[i], topic))
             e = jobs_enqueue_event(c, bus.all.item[i].kind, sl_cstr(id), topic, json, tenant);
