@@ -39,7 +39,8 @@ SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-s
 HARDEN := -fstack-protector-strong -fPIE $(if $(DEBUG)$(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS_HOST = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Iinclude -Ihost -MMD -MP \
   -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS)) $(LLHTTP_CFLAGS)
-LDLIBS_HOST = $(shell pkg-config --libs $(LIBS)) $(if $(LLHTTP_SYSTEM),-lllhttp) -l:libboost_context.a -lcrypt -ldl -lpthread -lm
+# libcurl and libpq are loaded when they are needed: host/net/curl.h, host/store/libpq.h.
+LDLIBS_HOST = $(shell pkg-config --libs $(filter-out libcurl libpq,$(LIBS))) $(if $(LLHTTP_SYSTEM),-lllhttp) -l:libboost_context.a -lcrypt -ldl -lpthread -lm
 SLCTL_LIBS := libcurl openssl jansson yaml-0.1 libarchive
 CFLAGS_SLCTL = -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(SANFLAGS) $(HARDEN) -Ihost -MMD -MP \
   -DSL_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(SLCTL_LIBS))
@@ -124,7 +125,7 @@ test-plugins: $(TEST_PLUGIN_SO)
 # Unit tests reach statics by including the source; archive members already satisfied that way are not pulled in again.
 $(OUT)/unit/%: tests/unit/%.c $(OUT)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_HOST) -Itests/unit -o $@ $< $(OUT)/libhost.a -lcmocka $(LDLIBS_HOST)
+	$(Q)$(CC) $(CFLAGS_HOST) -Itests/unit -o $@ $< $(OUT)/libhost.a -lcmocka $(LDLIBS_HOST) -lpq
 # Tests with replicas fork from a process that has threads already.
 export TSAN_OPTIONS ?= die_after_fork=0
 unit: $(UNIT)

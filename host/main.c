@@ -1,20 +1,19 @@
 /* main.c - the appserver: arguments and configuration, start from the store up to the listener, signals, stop. */
 #include "api/floors.h"
-#include "api/reconfigure.h"
+#include "api/config_reload.h"
+#include "audit/audit.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/bus.h"
 #include "bus/follow.h"
-#include "http/audit.h"
 #include "jobs/jobs.h"
 #include "net/fetch.h"
 #include "net/server.h"
 #include "observe/heap.h"
 #include "observe/metrics.h"
+#include "store/libpq.h"
 #include "store/store.h"
-#include <curl/curl.h>
 #include <errno.h>
-#include <libpq-fe.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -263,7 +262,7 @@ static void on_reload(uv_signal_t *s, int number)
 {
     (void)s, (void)number;
     audit_reopen();
-    reload_on_signal();
+    config_reload_on_signal();
 }
 
 static void catch_signals(void)
@@ -289,9 +288,9 @@ static bool far_away(const char *name)
 
 static void warn_about_database(sl_str dsn)
 {
-    char text[4096];
+    char text[4096], why[300];
     const char *at = NULL, *mode = NULL;
-    if (dsn.n >= sizeof text || !str_starts(dsn, "postgres")) return;
+    if (dsn.n >= sizeof text || !str_starts(dsn, "postgres") || !libpq_load(why, sizeof why)) return;
     memcpy(text, dsn.p, dsn.n);
     text[dsn.n] = 0;
     PQconninfoOption *options = PQconninfoParse(text, NULL);
@@ -398,11 +397,11 @@ static int run(void)
     catch_signals();
     crash_watch();
     system_setup(host.cfg);
-    reload_setup(&host.cfg, host.argc, host.argv);
+    config_reload_setup(&host.cfg, host.argc, host.argv);
     if (!call_start(256, 0, NULL, NULL, boot)) return EXIT_RUNTIME;
     loop_run();
     modules_close();
-    reload_close();
+    config_reload_close();
     loop_close();
     return host.exit_code;
 }
@@ -468,7 +467,6 @@ int main(int argc, char **argv)
     host.argv = argv;
     buf_init(&out, ERRORS_MAX);
     buf_init(&errors, ERRORS_MAX);
-    curl_global_init(CURL_GLOBAL_DEFAULT);
     json_sensitive(false); /* sets how JSON is freed, before there are threads */
     host.cfg = config_load(argc, argv, environ, &errors);
     if (!host.cfg)
@@ -484,6 +482,5 @@ int main(int argc, char **argv)
     metrics_reset();
     buf_free(&out);
     buf_free(&errors);
-    curl_global_cleanup();
     return code;
 }

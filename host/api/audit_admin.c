@@ -1,7 +1,7 @@
 /* audit_admin.c - the host's routes for auditors: the records with their filters, the chain's head, and its export. */
 #include "api/api.h"
+#include "audit/audit.h"
 #include "base/clock.h"
-#include "http/audit.h"
 #include "store/store.h"
 #include <service_layer/json.h>
 

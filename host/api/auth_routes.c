@@ -3,7 +3,6 @@
 #include "api/api.h"
 #include "api/wallet.h"
 #include "base/log.h"
-#include "http/audit.h"
 #include "http/http.h"
 #include "observe/metrics.h"
 #include <service_layer/json.h>

@@ -1,9 +1,9 @@
 /* config_admin.c - the host's routes for operators: the configuration in force, and reading it again. A plugin linked
  * in.
  */
-#include "api/reconfigure.h"
+#include "api/config_reload.h"
 #include "base/log.h"
-#include "http/audit.h"
+#include "http/http.h"
 
 enum { RELOAD_MS = 600000, BODY_MAX = 4 << 20 };
 
@@ -49,7 +49,7 @@ enum { RELOAD_MS = 600000, BODY_MAX = 4 << 20 };
 static sl_str tag_of(sl_call *c)
 {
     char tag[CONFIG_TAG];
-    config_tag(reload_in_force(), tag);
+    config_tag(config_in_force(), tag);
     return sl_format(c, "\"%s\"", tag);
 }
 
@@ -73,14 +73,14 @@ static void add_plugins(buf *b)
         json_field_str(b, "name", sl_cstr(m->name));
         json_field_bool(b, "enabled", m->enabled);
         json_field_bool(b, "required", m->required);
-        config_write_plugin(reload_in_force(), m->name, g ? g->config_schema : NULL, g ? g->config : NULL, b);
+        config_write_plugin(config_in_force(), m->name, g ? g->config_schema : NULL, g ? g->config : NULL, b);
         buf_add_char(b, '}');
     }
 }
 
 static void add_last(buf *b)
 {
-    const struct reload_result *r = reload_last();
+    const struct config_reload_result *r = config_reload_last();
     json_add_name(b, "last_reload");
     if (!r->at) {
         buf_add_cstr(b, "null");
@@ -100,7 +100,7 @@ static void add_last(buf *b)
 
 static sl_err show(void *self, sl_call *c)
 {
-    const struct config *cfg = reload_in_force();
+    const struct config *cfg = config_in_force();
     buf b;
     (void)self;
     buf_init(&b, BODY_MAX);
@@ -123,7 +123,7 @@ static sl_err show(void *self, sl_call *c)
 /* ---- POST ---- */
 static void audit(sl_call *c, bool dry_run, const char *outcome)
 {
-    const struct config *cfg = reload_in_force();
+    const struct config *cfg = config_in_force();
     audit_outcome((call *)c,
                   sl_format(c, "%s: %s", dry_run ? "reload configuration (dry run)" : "reload configuration", outcome));
     log_info("admin action", LOG_S("actor", sl_fact(c, "actor")), LOG_S("remote", sl_fact(c, "remote")),
@@ -132,7 +132,7 @@ static void audit(sl_call *c, bool dry_run, const char *outcome)
              LOG_S("request_id", sl_fact(c, "request_id")));
 }
 
-static sl_err refuse(sl_call *c, sl_err e, const struct reload_result *r)
+static sl_err refuse(sl_call *c, sl_err e, const struct config_reload_result *r)
 {
     if (e == SL_EPRECOND)
         return sl_problem(c, 412, "config_changed",
@@ -146,7 +146,7 @@ static sl_err refuse(sl_call *c, sl_err e, const struct reload_result *r)
 
 static sl_err reload(void *self, sl_call *c)
 {
-    struct reload_result r;
+    struct config_reload_result r;
     bool dry_run = sl_is(sl_body(c, "dry_run"), "true");
     sl_str wanted = sl_req_header(c, "if-match"), tag = sl_lit(NULL, 0);
     buf b;
@@ -154,7 +154,7 @@ static sl_err reload(void *self, sl_call *c)
     if (sl_given(wanted) && !sl_is(wanted, "*")) tag = wanted.n > 2 ? str_sub(wanted, 1, wanted.n - 2) : SL("-");
     sl_err e = dry_run ? SL_OK : audit_intent((call *)c, SL("reload configuration: begins"));
     if (e) return e;
-    e = reload_config((call *)c, dry_run, tag, "admin", &r);
+    e = config_reload((call *)c, dry_run, tag, "admin", &r);
     audit(c, dry_run,
           e == SL_EPRECOND ? "refused: another configuration is in force (If-Match)"
           : r.outcome[0]   ? r.outcome

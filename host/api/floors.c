@@ -1,5 +1,6 @@
 /* floors.c - what the configuration says to each floor of the host. */
 #include "api/floors.h"
+#include "audit/audit.h"
 #include "base/log.h"
 #include <unistd.h>
 
@@ -83,7 +84,19 @@ static struct identity_config identity_settings(const struct config *c)
     };
 }
 
-struct http_config http_settings(const struct config *c)
+static struct audit_config audit_settings(const struct config *c)
+{
+    return (struct audit_config){
+        .on = c->audit,
+        .file = c->audit_file,
+        .file_max = c->audit_file_max,
+        .file_keep = (unsigned)c->audit_file_keep,
+        .refusals = (unsigned)c->audit_refusals,
+        .keep_days = c->audit_keep_days,
+    };
+}
+
+static struct http_config http_settings(const struct config *c)
 {
     return (struct http_config){
         .identity = identity_settings(c),
@@ -106,12 +119,6 @@ struct http_config http_settings(const struct config *c)
         .tenant_inflight = (uint32_t)c->tenant_inflight,
         .tenant_daily = (uint64_t)c->tenant_daily,
         .max_waiting = (unsigned)c->max_waiting,
-        .audit = c->audit,
-        .audit_file = c->audit_file,
-        .audit_file_max = c->audit_file_max,
-        .audit_file_keep = (unsigned)c->audit_file_keep,
-        .audit_refusals = (unsigned)c->audit_refusals,
-        .audit_keep_days = c->audit_keep_days,
     };
 }
 
@@ -162,6 +169,8 @@ static void wipe_list(struct str_list *list)
 void start_http(struct config *c)
 {
     struct http_config http = http_settings(c);
+    struct audit_config audit = audit_settings(c);
+    audit_setup(&audit);
     http_setup(&http);
     wipe_list(&c->api_tokens);
     wipe_list(&c->admin_tokens);

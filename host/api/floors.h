@@ -13,7 +13,6 @@
 struct store_config store_settings(const struct config *c);
 struct jobs_config jobs_settings(const struct config *c);
 struct server_config server_settings(const struct config *c);
-struct http_config http_settings(const struct config *c);
 int start_fetch(const struct config *c, char *why, size_t why_size);   /* 0, or a sentence in why */
 int start_tracing(const struct config *c, char *why, size_t why_size); /* likewise; wipes the headers */
 void start_log(const struct config *c);

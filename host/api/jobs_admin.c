@@ -275,18 +275,5 @@ static const sl_entry entries[] = {
       .flags = SL_LIST, .doc = "List the outbox: events of the last days, newest first." },
 };
 static const sl_need needs[] = { { "sl.core", 1, 0 }, { "sl.store", 1, 0 } };
-
-const sl_plugin jobs_plugin = {
-    .size = sizeof(sl_plugin),
-    .major = SL_MAJOR,
-    .minor = SL_MINOR,
-    .entry_size = sizeof(sl_entry),
-    .metric_size = sizeof(sl_metric),
-    .need_size = sizeof(sl_need),
-    .name = "jobs",
-    .version = SL_VERSION,
-    .doc = "Jobs, dead letters and events for operators.",
-    SL_ENTRIES(entries),
-    SL_NEEDS(needs),
-    .grants = "store:sl_*",
-};
+SL_LINKED_PLUGIN(jobs_plugin, "jobs", .doc = "Jobs, dead letters and events for operators.", SL_ENTRIES(entries),
+                 SL_NEEDS(needs), .grants = "store:sl_*");

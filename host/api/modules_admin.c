@@ -3,7 +3,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "http/audit.h"
+#include "http/http.h"
 #include <service_layer/json.h>
 #include <stdlib.h>
 
@@ -123,7 +123,7 @@ static void add_change(sl_json *j, const char *name, const struct module_change 
     }
     sl_json_open(j, name, '{');
     sl_json_text(j, "action", sl_cstr(k->action));
-    sl_json_raw(j, "good", k->good ? SL("true") : SL("false"));
+    sl_json_bool(j, "good", k->good);
     sl_json_text(j, "outcome", sl_cstr(k->outcome));
     add_time(j, "at", k->at);
     sl_json_int(j, "from", k->from);
@@ -144,7 +144,7 @@ static void add_unload(sl_json *j, const char *name, const struct module_unload 
     }
     sl_json_open(j, name, '{');
     sl_json_int(j, "generation", u->number);
-    sl_json_raw(j, "proven", u->proven ? SL("true") : SL("false"));
+    sl_json_bool(j, "proven", u->proven);
     sl_json_text(j, "outcome", sl_cstr(u->outcome));
     add_time(j, "at", u->at);
     sl_json_int(j, "drain_us", u->drain_us);
@@ -180,8 +180,8 @@ static void add_module(sl_call *c, sl_json *j, const char *name, const struct mo
     sl_json_text(j, "status", sl_cstr(module_status_name(m->status)));
     sl_json_text(j, "error", m->error[0] ? sl_cstr(m->error) : sl_lit(NULL, 0));
     sl_json_text(j, "etag", etag(c, m));
-    sl_json_raw(j, "builtin", m->linked ? SL("true") : SL("false"));
-    sl_json_raw(j, "required", m->required ? SL("true") : SL("false"));
+    sl_json_bool(j, "builtin", m->linked != NULL);
+    sl_json_bool(j, "required", m->required);
     sl_json_text(j, "path", m->path[0] ? sl_cstr(m->path) : sl_lit(NULL, 0));
     sl_json_text(j, "grants", sl_cstr(m->grants));
     sl_json_int(j, "restarts", m->restarts);

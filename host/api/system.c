@@ -5,8 +5,8 @@
 #include "http/http.h"
 #include "net/server.h"
 #include "observe/metrics.h"
-#include "store/store.h"
 #include "rest/problem.h"
+#include "store/store.h"
 
 enum { BODY_MAX = 8 << 20, NAMES_MAX = 8192 };
 static const struct config *config;

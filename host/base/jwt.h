@@ -13,7 +13,6 @@ typedef struct jwt_keys jwt_keys;
 jwt_keys *jwt_keys_read(sl_str text, char *why, size_t why_size);
 jwt_keys *jwt_keys_load(sl_str file, char *why, size_t why_size); /* of a file of at most 256 KiB */
 void jwt_keys_free(jwt_keys *k);                                  /* accepts NULL */
-size_t jwt_keys_count(const jwt_keys *k);
 
 sl_str jwt_sign(arena *a, sl_str secret, const json_t *claims); /* HS256 */
 /* The claims of a token whose signature holds, owned by the caller; NULL: `why` is a sentence for whoever sent it. The

@@ -16,8 +16,6 @@ void jwt_keys_free(jwt_keys *k)
     free(k);
 }
 
-size_t jwt_keys_count(const jwt_keys *k) { return k->n; }
-
 /* Takes `key` over. False: why. */
 static bool add(jwt_keys *k, EVP_PKEY *key, sl_str id, char *why, size_t why_size)
 {

@@ -1,7 +1,7 @@
 /* protobuf.c - writes protocol buffer messages straight into a buffer. */
 #include "base/protobuf.h"
 
-enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, VARINT_MAX = 10 };
+enum { VARINT = 0, LENGTH = 2, VARINT_MAX = 10 };
 
 static size_t put(uint8_t *p, uint64_t v)
 {
@@ -25,16 +25,6 @@ void pb_int(buf *b, unsigned field, uint64_t v)
     if (!v) return;
     tag(b, field, VARINT);
     pb_varint(b, v);
-}
-
-void pb_fixed64(buf *b, unsigned field, uint64_t v)
-{
-    uint8_t bytes[8];
-    if (!v) return;
-    tag(b, field, FIXED64);
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(v >> 8 * i);
-    buf_add(b, bytes, sizeof bytes);
 }
 
 void pb_bytes(buf *b, unsigned field, sl_str s)

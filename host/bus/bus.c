@@ -38,7 +38,6 @@ static struct {
     ticker *refresher;
     uint64_t rounds;
     int64_t retention_us;
-    struct bus_stats stats;
     metric *published;
 } bus;
 
@@ -224,7 +223,6 @@ sl_err bus_set_subscriptions(call *c, const struct subscription *s, size_t n)
 /* ---- publish ---- */
 static void counted(void *arg)
 {
-    bus.stats.published++;
     follow_kick();
     if (arg) series_add(arg, 1);
 }
@@ -256,7 +254,7 @@ static sl_err write_event(call *c, const char *id, sl_str topic, sl_str key, sl_
         c,
         SL("insert into sl_events (id, topic, key, tenant, source, json, created_at, xact) "
            "values ($1, $2, nullif($3, ''), nullif($4, ''), $5, nullif($6, ''), {{now}}, {{transaction}})"),
-        SL_ARRAY(id, topic, or_empty(key), or_empty(tenant), or_empty(source), or_empty(json)), 6);
+        SL_ARRAY(id, topic, or_empty(key), or_empty(tenant), or_empty(source), or_empty(json)), 6, 0);
     for (size_t i = 0; i < bus.all.n && !e; i++)
         if (matches(&bus.all.item[i], topic))
             e = jobs_enqueue_event(c, bus.all.item[i].kind, sl_cstr(id), topic, json, tenant);
@@ -278,16 +276,4 @@ sl_err bus_publish_as(call *c, const char *id, sl_str topic, sl_str key, sl_str 
                    e ? SL("") : sl_lit(NULL, 0), attributes, 2);
     }
     return e;
-}
-
-static void add_delivered(const struct job_kind_stats *k, void *arg)
-{
-    if (strncmp(k->kind, "event:", 6) == 0) *(uint64_t *)arg += k->succeeded;
-}
-
-struct bus_stats bus_stats(void)
-{
-    bus.stats.delivered = 0;
-    jobs_each_kind(add_delivered, &bus.stats.delivered);
-    return bus.stats;
 }

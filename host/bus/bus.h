@@ -17,8 +17,4 @@ sl_err bus_publish_as(call *c, const char *id, sl_str topic, sl_str key, sl_str 
 bool bus_topic_ok(sl_str topic, bool pattern); /* well-formed; a pattern may end in ".*" */
 bool bus_topic_matches(sl_str pattern, sl_str topic);
 void bus_stop(void);
-struct bus_stats {
-    uint64_t published, delivered;
-};
-struct bus_stats bus_stats(void);
 #endif

@@ -22,12 +22,6 @@ struct http_config {
     uint32_t tenant_inflight; /* calls at once of one tenant; 0 = any number */
     uint64_t tenant_daily;    /* requests of one tenant in a UTC day; 0 = any number */
     unsigned max_waiting;     /* calls in the store's line, then new ones get 503; 0 = any number */
-    bool audit;               /* see audit.h */
-    sl_str audit_file;        /* "" = none */
-    int64_t audit_file_max;   /* bytes */
-    unsigned audit_file_keep; /* rotated files */
-    unsigned audit_refusals;  /* records of its own that a caller's refusals get in ten seconds */
-    int64_t audit_keep_days;  /* 0 = for ever */
 };
 void http_setup(const struct http_config *cfg); /* also again, with new settings */
 const struct server_hooks *http_hooks(void);
@@ -49,6 +43,13 @@ sl_err http_reply_list(call *c, sl_str sql, const sl_value *args, size_t n); /* 
 /* For rows that were rendered in a child process: the ETag of its answer, and giving it to the request. */
 sl_str http_row_tag(call *c, const sl_rows *rows);
 void http_reply_tag(call *c, sl_str tag); /* what is no ETag is ignored */
+
+/* ---- audit.c ---- */
+/* What came of the call, in words; the last one counts. No-op when c is no request. Copied. */
+void audit_outcome(call *c, sl_str words);
+/* [S] For an effect that no transaction can take back: records `words` durably before it begins. SL_EREPLIED: it cannot
+ * be recorded, the problem is set and the effect must not happen. */
+sl_err audit_intent(call *c, sl_str words);
 
 /* ---- identity of a request ---- */
 const struct identity *http_identity(const call *c); /* NULL: the call is no request. Lives as long as the call */

@@ -124,7 +124,7 @@ sl_str cursor_make(arena *a, sl_str route, sl_str id);
 bool cursor_read(arena *a, sl_str route, sl_str cursor, sl_str *id);
 sl_str page_sql(arena *a, sl_str sql, size_t n_args, bool after); /* absent: there is no {{page}} */
 
-/* ---- audit.c; see audit.h ---- */
+/* ---- audit.c; see audit/audit.h ---- */
 bool audit_begin(call *c, struct request *rq);       /* [S] false: it cannot be recorded; rq has a problem */
 sl_err audit_join_part(call *c, struct request *rq); /* a commit before the handler's end */
 sl_err audit_join(call *c, struct request *rq);      /* the record joins the call's transaction */

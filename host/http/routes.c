@@ -12,7 +12,7 @@ static void compile(struct route *route, struct entry *e, struct module *m, aren
     route->owner = m;
     route->generation = e->generation;
     route->flags = e->spec.flags;
-    route->exempt = e->generation->handle == NULL && !e->spec.scope && strcmp(m->name, "system") == 0;
+    route->exempt = entry_exempt(e);
     if (e->spec.scope) route->scope = arena_copy(a, sl_cstr(e->spec.scope));
     route->deadline_ms = e->spec.deadline_ms ? e->spec.deadline_ms : http_cfg.deadline_ms;
     if (e->query) {

@@ -18,8 +18,7 @@ static const sl_str *copy_list(const sl_str *from, size_t n)
     return to;
 }
 
-/* Text that is still pointed to when the settings change, by requests in flight or the audit file: each that ever was
- * stays. */
+/* Text that requests in flight still point to when the settings change: each that ever was stays. */
 static sl_str keep_text(sl_str name)
 {
     struct kept *k = kept;
@@ -45,7 +44,6 @@ void http_setup(const struct http_config *cfg)
     http_cfg.identity = (struct identity_config){ 0 }; /* only hashes are kept */
     http_cfg.default_tenant = keep_text(cfg->default_tenant.n ? cfg->default_tenant : SL("default"));
     http_cfg.cors_origins = copy_list(cfg->cors_origins, cfg->n_cors_origins);
-    http_cfg.audit_file = keep_text(cfg->audit_file);
     http_cfg.tenant_rates = NULL; /* limits.c has read them */
     http_cfg.n_tenant_rates = 0;
     http_cfg.token_rate = http_cfg.address_rate = http_cfg.tenant_rate = sl_lit(NULL, 0);

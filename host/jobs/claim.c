@@ -49,7 +49,7 @@ void jobs_wake(void *unused)
     claim_kick();
 }
 
-void on_due(uv_timer_t *t)
+static void on_due(uv_timer_t *t)
 {
     (void)t;
     jobs_wake(NULL);
@@ -300,7 +300,7 @@ void claim_tick(call *c, void *unused)
 }
 
 /* ---- start ---- */
-void on_starter(uv_timer_t *t)
+static void on_starter(uv_timer_t *t)
 {
     uint32_t most = engine.cfg.concurrency ? engine.cfg.concurrency : 1; /* set to 0 while some waited here */
     while (engine.queue.n && engine.running < most && !engine.draining) {

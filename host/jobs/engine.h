@@ -90,15 +90,12 @@ extern struct engine {
 } engine;
 
 /* ---- kinds.c ---- */
-struct slot *slot_of(sl_str kind); /* made when it is new; NULL: too many kinds */
 struct slot *slot_find(sl_str kind);
 void kind_table_drop(struct kind_table *t); /* one reference less */
 /* ---- claim.c ---- */
 void claim_tick(call *c, void *unused); /* [S] */
 void claim_kick(void);
 void start_soon(void); /* start queued runs when control is back in the loop */
-void on_starter(uv_timer_t *t);
-void on_due(uv_timer_t *t);
 /* ---- run.c ---- */
 bool run_start(struct run *r); /* false: too many calls just now */
 void run_free(struct run *r);  /* forget the lease */

@@ -29,7 +29,7 @@ static sl_err insert(call *c, const sl_job *job, sl_str tenant, sl_str topic)
            "{{now}}) on conflict do nothing"),
         SL_ARRAY((const char *)id, job->kind, or_empty(job->key), or_empty(tenant), or_empty(job->json),
                  or_empty(topic), or_empty(trace_parent(&c->trace, trace)), job->run_at, (int64_t)attempts),
-        9);
+        9, 0);
     if (e) return e;
     if (job->run_at > store_now())
         store_after_commit(c, jobs_wake, NULL); /* later: only the next due time may have moved */

@@ -31,7 +31,8 @@ static void slot_metrics(struct slot *s)
     if (time) s->duration = metric_series(time, &s->name, 1);
 }
 
-struct slot *slot_of(sl_str kind)
+/* Made when it is new; NULL: too many kinds. */
+static struct slot *slot_of(sl_str kind)
 {
     struct slot *s = slot_find(kind), **at = bucket(kind);
     if (s || engine.n_slots >= KINDS_MAX) return s;

@@ -74,7 +74,7 @@ sl_err defer_history(call *c, const struct run *r)
            "replica) values ($1, $2, nullif($3, ''), nullif($4, ''), $5, $6, $7, $8, nullif($9, ''), $10)"),
         SL_ARRAY(r->job.id, r->job.kind, or_empty(r->job.key), or_empty(r->job.tenant), (int64_t)r->job.attempt,
                  r->claimed_at, end, outcome_name(r->outcome), (const char *)r->error, (const char *)engine.owner),
-        10);
+        10, 0);
 }
 
 static sl_err defer_end(call *c, const struct run *r)

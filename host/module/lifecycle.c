@@ -81,7 +81,8 @@ static void load_tables(call *c, struct module *m)
     retire_staged(m);
 }
 
-sl_err module_start(call *c, struct module *m, bool migrate_only)
+/* [S] staged becomes current and started. */
+static sl_err start_one(call *c, struct module *m, bool migrate_only)
 {
     char why[MODULE_WHY] = "";
     int64_t began = clock_monotonic();
@@ -166,7 +167,7 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
         if (!m->enabled) continue;
         sl_err e = SL_EINVAL;
         if (!m->broken && (migrate_only || needs_run_or_wait(m)))
-            e = module_start(c, m, migrate_only);
+            e = start_one(c, m, migrate_only);
         else
             load_tables(c, m);
         if (!e) continue;
@@ -181,7 +182,7 @@ sl_err modules_start(call *c, bool migrate_only, char *why, size_t why_size)
 }
 
 /* ---- stop ---- */
-void module_stop(call *c, struct module *m, uint32_t drain_ms)
+static void stop_one(call *c, struct module *m, uint32_t drain_ms)
 {
     struct generation *g = m->current;
     char why[MODULE_WHY] = "";
@@ -219,7 +220,7 @@ void modules_stop(call *c, uint32_t drain_ms)
         reverse[n++] = m;
     while (n > 0) {
         int64_t spent = (clock_monotonic() - began) / 1000000;
-        module_stop(c, reverse[--n], spent < drain_ms ? drain_ms - (uint32_t)spent : 0);
+        stop_one(c, reverse[--n], spent < drain_ms ? drain_ms - (uint32_t)spent : 0);
     }
     free(reverse);
 }

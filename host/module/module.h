@@ -146,6 +146,13 @@ struct module {
     const struct plugin_file *file; /* what the change under way found for it */
 };
 
+/* From rates and numbers at once: a health route stays reachable under load, who watches must not take it for death. */
+static inline bool entry_exempt(const struct entry *e)
+{
+    const struct module *m = e->generation->module;
+    return m->linked && !e->spec.scope && strcmp(m->name, "system") == 0;
+}
+
 /* What the HTTP floor does for modules; main.c fills it. All are required but the tags and `rebuilt`. */
 struct module_hooks {
     sl_err (*reply_row)(call *c, int32_t status, const sl_rows *rows);
@@ -212,7 +219,7 @@ void crash_watch(void); /* from now on a crash says which plugin, entry and buil
 int cell_child_main(const struct module_hooks *hooks); /* the whole life of such a child; its exit code */
 sl_err module_health(call *c, struct module *m, char *why, size_t why_size); /* [S] SL_OK = ready */
 
-/* ---- changes while the server runs: reload.c, reconfigure.c ---- */
+/* ---- changes while the server runs: change.c, reload.c ---- */
 enum module_action { MODULE_RELOAD, MODULE_ENABLE, MODULE_DISABLE, MODULE_UNLOAD };
 /* [S] One at a time: waits in line, within the caller's deadline. `edition`: the m->edition that the caller has seen,
  * or NULL. SL_OK: done, or nothing to do; SL_EPRECOND: the module changed since; SL_ECONFLICT: not possible now;
@@ -220,7 +227,7 @@ enum module_action { MODULE_RELOAD, MODULE_ENABLE, MODULE_DISABLE, MODULE_UNLOAD
  * it in words. A change that began goes on when the caller leaves. */
 sl_err module_change(call *c, struct module *m, enum module_action action, const uint64_t *edition,
                      struct module_change *out);
-/* ---- reconfigure.c: another configuration. All between module_lock_wait and module_unlock. ---- */
+/* ---- plan.c: another configuration. All between module_lock_wait and module_unlock. ---- */
 struct module_step {
     struct module *module;
     enum module_action action;

@@ -80,7 +80,8 @@ bool generation_may_reach(const struct generation *g, sl_str host)
     return false;
 }
 
-bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size)
+/* Is everything that `wanted` asks for within `allowed`? False: why names what is not. */
+static bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size)
 {
     sl_str word, rest, one;
     while (str_split(&wanted, ' ', &word)) {

@@ -15,9 +15,8 @@ bool name_is_module(sl_str s);               /* [a-z][a-z0-9_-]*, at most 63 */
 bool name_is_topic(sl_str s);                /* dotted words: [a-z0-9_-]+(.[a-z0-9_-]+)*, at most 128 */
 bool name_matches(sl_str pattern, sl_str s); /* equal, or pattern ends in `*` and is a prefix up to there */
 bool grants_read(arena *a, sl_str text, struct grant **out, size_t *n, char *why, size_t why_size);
-/* Is everything that `wanted` asks for within `allowed`? False: why names what is not. */
-bool grants_within(sl_str wanted, sl_str allowed, char *why, size_t why_size);
-/* The same for a plugin that says `seen` about itself, against what its configuration allows (nothing said = all). */
+/* Does its configuration allow the grants that a plugin which says `seen` about itself asks for (nothing said = all)?
+ */
 bool grants_allowed(const struct config *cfg, const char *plugin, const json_t *seen, char *why, size_t why_size);
 bool generation_granted(const struct generation *g, const char *verb, sl_str what);
 bool generation_may_reach(const struct generation *g, sl_str host); /* by its net: grants; host: "name:port" */
@@ -221,9 +220,7 @@ void drain_close(call *c);                                     /* [S] at the end
 void drain_free(struct module *m);                             /* what is left in its lists */
 
 /* ---- reload.c ---- */
-void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_ms);  /* [S] */
 void reload_back(call *c, struct module *m, struct generation *old, const char *why); /* [S] old serves again */
-void module_dependents(void); /* who needs what is not started waits; who waited for what is started serves */
 /* [S] `checked`: out of stage, consumed; or NULL. `by`: "an administrator". `why` is filled on failure. */
 sl_err reload_act(call *c, struct module *m, enum module_action action, struct generation *checked, const char *by,
                   struct module_change *done, char *why, size_t why_size);
@@ -243,9 +240,7 @@ void watch_stop(void);  /* in a fiber: waits for a look in progress */
 bool module_needs_run(const struct module *m, const struct module **missing); /* of the modules there are */
 /* Is what it needs offered, installed and started, in that version? False: why. */
 bool module_need_met(const struct module *m, sl_str id, uint32_t min, char *why, size_t why_size);
-bool module_needs_met(const struct module *m);                     /* all of them */
-sl_err module_start(call *c, struct module *m, bool migrate_only); /* [S] staged becomes current and started */
-void module_stop(call *c, struct module *m, uint32_t drain_ms);    /* [S] */
+bool module_needs_met(const struct module *m); /* all of them */
 /* ---- publish.c ---- */
 void publish_close(void);
 sl_err modules_publish(call *c); /* [S] hand kinds, topics and routes of what is started to the other floors */

@@ -6,8 +6,9 @@
 enum { DRAINING_MAX = 8, ROOM_STEP_MS = 10, ROOM_SPARE_MS = 10000 };
 
 /* ---- who needs whom ---- */
-/* One sweep in start order is enough: each comes behind what it needs. */
-void module_dependents(void)
+/* Who needs what is not started waits; who waited for what is started serves. One sweep in start order is enough: each
+ * comes behind what it needs. */
+static void settle_dependents(void)
 {
     const struct module *missing;
     for (struct module *m = modules_first(); m; m = m->next) {
@@ -33,7 +34,7 @@ static void tell_jobs_and_bus(call *c)
 }
 
 /* From here on g serves. All of it happens before anything can wait, but for what the store is told. */
-void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_ms)
+static void swap(call *c, struct module *m, struct generation *g, uint32_t warm_ms)
 {
     struct generation *old = m->current, *table = m->staged;
     m->current = g;
@@ -52,7 +53,7 @@ void reload_swap(call *c, struct module *m, struct generation *g, uint32_t warm_
         o->hurry = true; /* one is kept warm, not a row of them */
     if (old) generation_retire(old, warm_ms);
     modules_sort();
-    module_dependents();
+    settle_dependents();
     tell_jobs_and_bus(c);
     if (table) {
         if (table->state == GENERATION_DRAINING || table->calls) return; /* disabled a moment ago: drain.c has it */
@@ -147,7 +148,7 @@ static sl_err replace(call *c, struct module *m, struct generation *g, struct mo
     done->from = old ? old->number : 0;
     done->to = g->number;
     done->swap_us = (clock_monotonic() - began) / 1000;
-    reload_swap(c, m, g, state || !old ? 0 : (uint32_t)module_cfg->rollback_ms);
+    swap(c, m, g, state || !old ? 0 : (uint32_t)module_cfg->rollback_ms);
     done->held = hold_release(m);
     return SL_OK;
 }
@@ -203,7 +204,7 @@ static sl_err take_down(call *c, struct module *m, bool keep_table, const char *
     else if (!keep_table)
         m->staged = NULL;
     if (g) generation_retire(g, 0);
-    module_dependents();
+    settle_dependents();
     tell_jobs_and_bus(c);
     if (table && table != m->staged && table->state != GENERATION_DRAINING && !table->calls) generation_discard(table);
     return SL_OK;

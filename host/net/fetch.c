@@ -1,8 +1,10 @@
 /* fetch.c - outbound HTTP for handlers: one straight line from request to answer, with limits on how much goes on at
  * once. */
+#include "base/log.h"
 #include "net/fetch_op.h"
 #include "base/clock.h"
 #include "observe/span.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -292,11 +294,22 @@ static void end_span(struct span *s, struct op *op, const sl_response *r)
     span_close(s, SPAN_CLIENT, sl_cstr(op->method), error, attributes, sizeof attributes / sizeof *attributes);
 }
 
+static sl_err not_possible(call *c, const char *why, const sl_response **out)
+{
+    log_error("outbound requests are not possible", LOG_C("error", why));
+    sl_response *r = arena_alloc(c->arena, sizeof *r);
+    *r = (sl_response){ .size = sizeof *r, .error = arena_copy(c->arena, sl_cstr(why)) };
+    *out = r;
+    return SL_EUNAVAIL;
+}
+
 static sl_err run_request(call *c, const sl_request *r, const sl_response **out, bool trusted)
 {
     static const sl_response nothing = { .size = sizeof nothing, .error = { "the request is malformed", 24 } };
     *out = &nothing;
     if (!net.ready || r->size < sizeof *r) return net.ready ? SL_EINVAL : SL_EUNAVAIL;
+    char why[300];
+    if (!fetch_curl_setup(why, sizeof why)) return not_possible(c, why, out);
     struct op *op = op_new(c, r);
     struct span span;
     op->trusted = trusted;
@@ -365,7 +378,7 @@ int fetch_setup(const struct fetch_config *cfg, char *why, size_t why_size)
         (void)snprintf(why, why_size, "outbound.ca_file: %s cannot be read", fetch_limits.ca_file);
         ok = false;
     }
-    ok = ok && fetch_curl_setup(why, why_size);
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer that closes while we write is an error code, not the end of the process */
     if (!ok) free_limits();
     net.ready = ok;
     return ok ? 0 : -1;

@@ -1,7 +1,6 @@
 /* fetch_curl.c - libcurl's multi interface on the libuv loop: sockets, its timer, one easy handle a request. */
 #include "net/fetch_op.h"
 #include "net/wire.h"
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -341,17 +340,9 @@ void op_stop(struct op *op)
 
 bool fetch_curl_setup(char *why, size_t why_size)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT)) {
-        (void)snprintf(why, why_size, "libcurl cannot be initialised");
-        return false;
-    }
-    int features = curl_version_info(CURLVERSION_NOW)->features;
-    if (!(features & CURL_VERSION_ASYNCHDNS) || !(features & CURL_VERSION_SSL)) {
-        (void)snprintf(why, why_size, "libcurl was built without %s",
-                       features & CURL_VERSION_SSL ? "an asynchronous resolver" : "TLS");
-        return false;
-    }
-    (void)signal(SIGPIPE, SIG_IGN); /* a peer that closes while we write is an error code, not the end of the process */
+    static bool loaded;
+    if (curl.multi) return true;
+    if (!loaded && !(loaded = curl_load(why, why_size))) return false;
     curl.multi = curl_multi_init();
     curl.timer = calloc(1, sizeof *curl.timer);
     if (!curl.multi || !curl.timer) abort();

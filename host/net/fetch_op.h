@@ -2,8 +2,8 @@
 #ifndef NET_FETCH_OP_H
 #define NET_FETCH_OP_H
 #include "net/address.h"
+#include "net/curl.h"
 #include "net/fetch.h"
-#include <curl/curl.h>
 
 enum { URL_MAX = 8 << 10, HEAD_MAX = 32 << 10, HEADERS_MAX = 200, METHOD_MAX = 16 };
 enum op_state { OP_IDLE, OP_WAITING, OP_ACTIVE };
@@ -62,7 +62,7 @@ bool op_build_headers(struct op *op);
 sl_str op_header(const struct op *op, const char *lower_name);
 
 /* ---- fetch_curl.c ---- */
-bool fetch_curl_setup(char *why, size_t why_size);
+bool fetch_curl_setup(char *why, size_t why_size); /* with the first request; loads libcurl */
 void fetch_curl_close(void);
 bool op_start(struct op *op); /* hand this hop to libcurl; op_ended is called later unless op_stop comes first */
 void op_stop(struct op *op);

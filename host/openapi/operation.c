@@ -213,7 +213,7 @@ static void add(struct operation *op, const struct module *m, const struct entry
         op->item = segment_is_param(part);
         op->n_params += op->item;
     }
-    op->exempt = !e->generation->handle && !e->spec.scope && strcmp(m->name, "system") == 0;
+    op->exempt = entry_exempt(e);
 }
 
 /* What one operation is to be known about needs the others. A path of the same shape has one template and one group. */

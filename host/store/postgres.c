@@ -57,7 +57,7 @@ static void pg_rollback(call *c)
 static bool needs_look(const struct tx *tx)
 {
     for (const struct deferred *d = tx->deferred; d; d = d->next)
-        if (d->changes && !pg_note_counted(d->statement, d->n)) return true;
+        if (d->changes && !pg_note_counted(pg_note_deferred(d), d->n)) return true;
     return false;
 }
 

@@ -3,7 +3,7 @@
 #ifndef STORE_POSTGRES_H
 #define STORE_POSTGRES_H
 #include "store/backend.h"
-#include <libpq-fe.h>
+#include "store/libpq.h"
 
 /* How a transaction goes over the wire. Statements between two Syncs of the extended protocol are one transaction
  * without any BEGIN (protocol documentation 55.2.4, "Pipelining"). So a write is sent with Flush: its answer comes at
@@ -25,14 +25,15 @@ struct pg_note {
     } variant[PG_VARIANTS];
     bool wrap_tried;
     size_t counted_params, rows_params;
-    struct pg_note *rows; /* the same insert, of arrays */
+    struct pg_note *rows; /* the same for many rows, from arrays */
     uint8_t *rows_types;
     bool rows_tried;
     struct pg_note *counted; /* the same statement, failing unless it touches as many rows as one more parameter says */
 };
 struct pg_note *pg_note(struct statement *s);
 void pg_note_free(struct statement *s);
-struct pg_note *pg_note_counted(struct statement *s, size_t params); /* NULL: this text cannot be wrapped */
+struct pg_note *pg_note_deferred(const struct deferred *d);        /* of what is sent for it */
+struct pg_note *pg_note_counted(struct pg_note *n, size_t params); /* NULL: this text cannot be wrapped */
 void pg_note_rows(struct pg_note *n, sl_str sql, size_t params, const uint8_t *types); /* sets n->rows */
 #define PG_COUNT_MARK "rows touched: " /* in the message of a wrong count */
 /* Which prepared statement fits these arguments: 0..PG_BITS-1, or -1 = send it unnamed. */
@@ -54,7 +55,7 @@ sl_err pg_error(const char *sqlstate);
 void pg_rows_add(struct rows_builder *b, const PGresult *res);
 int64_t pg_changed(const PGresult *res);
 
-/* Many rows in one insert (postgres_gather.c). Rewrites tx->deferred; arguments were checked. */
+/* Many rows in one statement (postgres_gather.c). Rewrites tx->deferred; arguments were checked. */
 enum { PG_ROW_PARAMS = 100 };
 void pg_gather(call *c, struct tx *tx);
 

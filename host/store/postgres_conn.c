@@ -56,9 +56,9 @@ static bool send_note(struct pg_conn *conn, struct pg_op *op, struct pg_note *no
 
 static bool send_deferred(struct pg_conn *conn, struct pg_op *op, const struct deferred *d)
 {
-    struct pg_note *counted = d->changes && op->kind == PG_COMMIT ? pg_note_counted(d->statement, d->n) : NULL;
-    struct pg_note *note = counted ? counted : d->rows ? pg_note(d->statement)->rows : pg_note(d->statement);
-    bool ok = send_note(conn, op, note, d->args, d->n, counted ? d->changes : -1);
+    struct pg_note *note = pg_note_deferred(d);
+    struct pg_note *counted = d->changes && op->kind == PG_COMMIT ? pg_note_counted(note, d->n) : NULL;
+    bool ok = send_note(conn, op, counted ? counted : note, d->args, d->n, counted ? d->changes : -1);
     struct pg_cmd *cmd = cmd_at(conn, conn->count - 1);
     cmd->deferred = d;
     cmd->counted = counted != NULL;

@@ -1,33 +1,47 @@
-/* postgres_gather.c - many deferred rows for one statement become one insert of arrays. */
+/* postgres_gather.c - many deferred rows for one statement become one statement over arrays. */
 #include "store/postgres.h"
 #include "store/sql.h"
 #include <endian.h>
 #include <string.h>
 
-/* An insert of rows parses, plans and starts once, whatever their number: 1,000 jobs cost PostgreSQL a sixth of 1,000
- * inserts. Below ROWS_MIN single inserts are as good. */
+/* A statement for many rows is parsed, planned and started once: 1,000 jobs cost PostgreSQL a sixth of 1,000 inserts.
+ * Below ROWS_MIN single ones are as good. */
 enum { ROWS_MIN = 4, ROWS_MAX = 1000, GATHER_BYTES = 1 << 20, HEADER = 20 };
 
 /* ---- the statement ---- */
 
-/* Appends the text from `from` up to the parenthesis that closes it, $n as sl_row.pn; *end is behind that. False: this
- * is no list of values to take rows for. */
-static bool add_values(buf *b, sl_str sql, size_t from, size_t *end)
+/* Appends the text from `from` with $n as sl_row.pn, up to `end` or the parenthesis that closes it; where that is, or
+ * SIZE_MAX: what stands there cannot be done for many rows at once. */
+static size_t add_values(buf *b, sl_str sql, size_t from, size_t end)
 {
     size_t copied = from;
-    int depth = 1;
-    for (struct sql_token t; depth; from = t.at + t.n) {
-        t = sql_token(sql, from);
-        if (t.kind == SQL_END || t.kind == SQL_BAD || sql_is(sql, t, "select") || sql_is(sql, t, "default"))
-            return false;
+    int depth = 0;
+    for (struct sql_token t; (t = sql_token(sql, from)).at < end; from = t.at + t.n) {
+        if (t.kind == SQL_BAD || sql_is(sql, t, "select") || sql_is(sql, t, "default")) return SIZE_MAX;
         if (t.kind == SQL_OTHER) depth += sql.p[t.at] == '(' ? 1 : sql.p[t.at] == ')' ? -1 : 0;
-        if (t.kind != SQL_PARAM && depth) continue;
+        if (depth < 0) {
+            end = t.at;
+            break;
+        }
+        if (t.kind != SQL_PARAM) continue;
         buf_add_str(b, str_sub(sql, copied, t.at - copied));
-        if (depth) buf_printf(b, "sl_row.p%.*s", (int)t.n - 1, sql.p + t.at + 1);
+        buf_printf(b, "sl_row.p%.*s", (int)t.n - 1, sql.p + t.at + 1);
         copied = t.at + t.n;
     }
-    *end = copied;
-    return true;
+    buf_add_str(b, str_sub(sql, copied, end - copied));
+    return end;
+}
+
+/* Where the word stands outside parentheses; SIZE_MAX: nowhere. */
+static size_t find(sl_str sql, const char *word)
+{
+    int depth = 0;
+    struct sql_token t = sql_token(sql, 0);
+    for (; t.kind != SQL_END && t.kind != SQL_BAD; t = sql_token(sql, t.at + t.n)) {
+        if (!depth && sql_is(sql, t, word)) return t.at;
+        if (t.kind == SQL_OTHER) depth += sql.p[t.at] == '(' ? 1 : sql.p[t.at] == ')' ? -1 : 0;
+    }
+    return SIZE_MAX;
 }
 
 /* Behind the values: nothing, or "on conflict ... do nothing". DO UPDATE may not meet a row twice in one statement. */
@@ -42,31 +56,41 @@ static bool ends_well(sl_str sql, size_t from)
     return last.kind == SQL_END || (sql_is(sql, before, "do") && sql_is(sql, last, "nothing"));
 }
 
-/* "insert into t (...) values (f($1), $2)" with $1, $2, ... as arrays of equal length. */
-static bool write_insert(buf *b, sl_str sql, size_t params, const uint8_t *types)
+static void add_source(buf *b, size_t params, const uint8_t *types)
 {
     static const char *const names[] = {
         [SL_INT] = "bigint", [SL_REAL] = "float8", [SL_TEXT] = "text", [SL_BLOB] = "bytea"
     };
-    struct sql_token t = sql_token(sql, 0);
-    size_t end;
-    if (!sql_is(sql, t, "insert")) return false;
-    while (!sql_is(sql, t, "values")) {
-        if (t.kind == SQL_END || t.kind == SQL_BAD) return false;
-        t = sql_token(sql, t.at + t.n);
-    }
-    buf_add_str(b, str_sub(sql, 0, t.at));
-    buf_add_cstr(b, "select ");
-    t = sql_token(sql, t.at + t.n);
-    if (t.kind != SQL_OTHER || sql.p[t.at] != '(' || !add_values(b, sql, t.at + 1, &end) || !ends_well(sql, end))
-        return false;
     for (size_t i = 0; i < params; i++)
         buf_printf(b, "%s$%zu::%s[]", i ? "," : " from unnest(", i + 1, names[types[i]]);
     for (size_t i = 0; i < params; i++)
         buf_printf(b, "%sp%zu", i ? "," : ") as sl_row (", i + 1);
-    buf_add_char(b, ')');
-    buf_add_str(b, str_sub(sql, end, SIZE_MAX));
-    return !b->overflow;
+    buf_add_cstr(b, ") ");
+}
+
+/* insert into t (...) values (f($1), $2) -> insert into t (...) select f(sl_row.p1), sl_row.p2 from ... */
+static bool write_insert(buf *b, sl_str sql, size_t params, const uint8_t *types)
+{
+    size_t values = find(sql, "values");
+    struct sql_token t = sql_token(sql, values == SIZE_MAX ? sql.n : values + strlen("values"));
+    if (t.kind != SQL_OTHER || sql.p[t.at] != '(') return false;
+    buf_add_str(b, str_sub(sql, 0, values));
+    buf_add_cstr(b, "select ");
+    size_t end = add_values(b, sql, t.at + 1, sql.n);
+    if (end == SIZE_MAX || end >= sql.n || !ends_well(sql, end + 1)) return false;
+    add_source(b, params, types);
+    buf_add_str(b, str_sub(sql, end + 1, SIZE_MAX));
+    return true;
+}
+
+/* update t set x = $1 where id = $2 -> update t set x = sl_row.p1 from ... where id = sl_row.p2 */
+static bool write_update(buf *b, sl_str sql, size_t params, const uint8_t *types)
+{
+    size_t where = find(sql, "where");
+    if (where == SIZE_MAX || find(sql, "from") != SIZE_MAX || find(sql, "returning") != SIZE_MAX) return false;
+    if (add_values(b, sql, 0, where) != where) return false;
+    add_source(b, params, types);
+    return add_values(b, sql, where, sql.n) == sql.n;
 }
 
 /* The statement for rows whose parameters have these types; the first call decides which. NULL: there is none. */
@@ -77,7 +101,11 @@ static struct pg_note *rows_note(struct statement *s, size_t params, const uint8
         buf b;
         n->rows_tried = true;
         buf_init(&b, 64 << 10);
-        if (write_insert(&b, s->sql, params, types)) pg_note_rows(n, buf_str(&b), params, types);
+        struct sql_token first = sql_token(s->sql, 0);
+        bool ok = sql_is(s->sql, first, "insert")   ? write_insert(&b, s->sql, params, types)
+                  : sql_is(s->sql, first, "update") ? write_update(&b, s->sql, params, types)
+                                                    : false;
+        if (ok && !b.overflow) pg_note_rows(n, buf_str(&b), params, types);
         buf_free(&b);
     }
     return n->rows && n->rows_params == params && !memcmp(n->rows_types, types, params) ? n->rows : NULL;
@@ -161,7 +189,8 @@ static size_t collect(struct deferred *first)
     struct deferred *last = first;
     size_t n = 1, bytes = bytes_of(first);
     for (struct deferred *d = first->next; d && d->row && n < ROWS_MAX; d = d->next) {
-        if (d->gathered || d->statement != first->statement || d->n != first->n) continue;
+        if (d->gathered || d->statement != first->statement || d->n != first->n || d->changes != first->changes)
+            continue;
         bytes += bytes_of(d);
         if (bytes > GATHER_BYTES) break;
         last = last->with = d;
@@ -186,7 +215,11 @@ static struct deferred *join(arena *a, struct deferred *first, size_t rows)
     for (struct deferred *d = first; d; d = d->with)
         d->gathered = true;
     struct deferred *all = arena_alloc(a, sizeof *all);
-    *all = (struct deferred){ .statement = first->statement, .args = args, .n = first->n, .rows = true };
+    *all = (struct deferred){ .statement = first->statement,
+                              .args = args,
+                              .n = first->n,
+                              .rows = true,
+                              .changes = first->changes * (int64_t)rows };
     return all;
 }
 

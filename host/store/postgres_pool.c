@@ -218,6 +218,7 @@ static void on_tick(uv_timer_t *t)
 sl_err pg_pool_open(call *c, const struct store_config *cfg, char *why, size_t why_size)
 {
     memset(&pg_pool, 0, sizeof pg_pool);
+    if (!libpq_load(why, why_size)) return SL_EUNAVAIL;
     if (!pg_connect_options(cfg, why, why_size)) return SL_EINVAL;
     pg_pool.queue_end = &pg_pool.queue;
     pg_pool.done_end = &pg_pool.done;

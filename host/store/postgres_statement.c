@@ -94,13 +94,18 @@ static char *wrap(const char *sql, unsigned params)
     return out;
 }
 
-struct pg_note *pg_note_counted(struct statement *s, size_t params)
+struct pg_note *pg_note_deferred(const struct deferred *d)
 {
-    struct pg_note *n = pg_note(s);
+    struct pg_note *n = pg_note(d->statement);
+    return d->rows ? n->rows : n;
+}
+
+struct pg_note *pg_note_counted(struct pg_note *n, size_t params)
+{
     if (!n->wrap_tried) {
         n->wrap_tried = true;
         char *sql = wrap(n->sql, (unsigned)params);
-        if (sql) n->counted = note_new(sql, s->once);
+        if (sql) n->counted = note_new(sql, n->id == PG_NOTES_MAX);
         n->counted_params = params;
     }
     return n->counted && n->counted_params == params ? n->counted : NULL;

@@ -285,7 +285,10 @@ sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t 
     return defer(c, sql, args, n, changes, false);
 }
 
-sl_err store_defer_row(call *c, sl_str sql, const sl_value *args, size_t n) { return defer(c, sql, args, n, 0, true); }
+sl_err store_defer_row(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes)
+{
+    return defer(c, sql, args, n, changes, true);
+}
 
 sl_err store_append(call *c, const struct store_log *log, const sl_value *record, size_t n)
 {

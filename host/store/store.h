@@ -37,10 +37,11 @@ bool store_pending(const call *c); /* a commit would do something: a transaction
  * nonzero: the commit fails with SL_ECONFLICT unless it touched exactly that many rows. SL_ETOOBIG: over 10,000 of
  * them. */
 sl_err store_defer(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes);
-/* The same for one row of "insert into t (...) values (...) [on conflict do nothing]": PostgreSQL takes rows of one
- * text together, in their order, and may move them before rows of other texts but not past store_defer. A text
- * parameter has to be for a column or function of text, not of another type that would read it. */
-sl_err store_defer_row(call *c, sl_str sql, const sl_value *args, size_t n);
+/* The same for one row of many: "insert into t (...) values (...) [on conflict do nothing]", or "update t set ...
+ * where" its key is a parameter. PostgreSQL takes rows of one text together, in their order, and may move them before
+ * rows of other texts but not past store_defer; `changes` is checked for their sum. A text parameter has to be for a
+ * column or function of text, not of another type that would read it. */
+sl_err store_defer_row(call *c, sl_str sql, const sl_value *args, size_t n, int64_t changes);
 /* A log: its head is one row, each record is linked to the head and becomes it, in the order of the commits. Only where
  * one writer at a time makes that order cheap (store_one_writer: SQLite). `link` runs on another thread: it moves
  * `head`, the row's values, on to the record with these values; texts it gives stay until its next call. Not SL_OK: the

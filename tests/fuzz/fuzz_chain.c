@@ -21,13 +21,14 @@ static size_t write_chain(const uint8_t *data, size_t size, char *out, size_t ro
     size_t at = 0, from = 0;
     chain_start(&last);
     while (from < size && *lines < 8 && room - at > 1024) {
+        static struct chain_hasher hasher;
         size_t start = at, n = 0;
         at += (size_t)sprintf(out + at, "{\"seq\":%d,\"prev\":\"%s\",\"text\":\"", (int)last.seq + 1, last.hash);
         for (; from < size && data[from] != '\n' && n < 200; from++, n++)
             out[at++] = data[from] ? (char)data[from] : ' ';
         from += from < size;
         out[at++] = '"';
-        chain_hash(out + start, at - start, last.hash);
+        chain_hash(&hasher, out + start, at - start, last.hash);
         at += (size_t)sprintf(out + at, ",\"hash\":\"%s\"}\n", last.hash);
         last.seq++;
         ++*lines;

@@ -47,11 +47,29 @@ static sl_err publish(call *c, const char *topic, const char *json)
     return bus_publish(c, sl_cstr(topic), SL("a-1"), sl_cstr(json), SL("tenant-1"), SL("accounts"));
 }
 
+/* Of all topics, as the metric tells it. */
+static int64_t published(void)
+{
+    buf b;
+    sl_str rest, line;
+    double v, sum = 0;
+    buf_init(&b, 1 << 20);
+    metrics_write(&b, false);
+    for (rest = buf_str(&b); str_split(&rest, '\n', &line);)
+        if (str_starts(line, "bus_events_published_total{")) {
+            const char *value = (const char *)memrchr(line.p, ' ', line.n) + 1;
+            CHECK(str_to_real(sl_lit(value, (size_t)(line.p + line.n - value)), &v));
+            sum += v;
+        }
+    buf_free(&b);
+    return (int64_t)sum;
+}
+
 static void delivery_body(call *c)
 {
     start_engine(c);
     subscribe(c);
-    uint64_t published = bus_stats().published, delivered = bus_stats().delivered;
+    int64_t before = published();
     CHECK(publish(c, "account.deleted", "{\"id\":\"x\"}") == SL_OK);
     CHECK(publish(c, "account.created", "{\"id\":\"y\"}") == SL_OK);
     CHECK(publish(c, "accounts.other", "{\"id\":\"z\"}") == SL_OK);
@@ -70,8 +88,7 @@ static void delivery_body(call *c)
     CHECK_INT(N(c, "select count(*) from sl_events where topic = 'account' and json is null"), 1);
     CHECK_INT(N(c, "select count(distinct key) from sl_job_runs"), 2); /* the event's id */
     CHECK_INT(N(c, "select count(*) from sl_job_runs where key not in (select id from sl_events)"), 0);
-    CHECK_INT(bus_stats().published - published, 4);
-    CHECK_INT(bus_stats().delivered - delivered, 4);
+    CHECK_INT(published() - before, 4);
     bus_stop();
 }
 static void each_subscriber_gets_an_event_once(void **state)
@@ -89,7 +106,7 @@ static void rollback_body(call *c)
     CHECK_INT(N(c, "select count(*) from sl_events"), 0);
     CHECK_INT(N(c, "select count(*) from sl_jobs"), 0);
     /* a failing commit publishes nothing either */
-    uint64_t before = bus_stats().published;
+    int64_t before = published();
     CHECK(publish(c, "account.deleted", "{}") == SL_OK);
     CHECK(store_defer(c, SL("delete from effects where what = 'not there'"), NULL, 0, 1) == SL_OK);
     CHECK(store_commit(c) == SL_ECONFLICT);
@@ -97,7 +114,7 @@ static void rollback_body(call *c)
     CHECK_INT(N(c, "select count(*) from sl_jobs"), 0);
     call_sleep(c, 50);
     CHECK_INT(n_got, 0);
-    CHECK_INT(bus_stats().published, before);
+    CHECK_INT(published(), before);
     bus_stop();
 }
 static void a_rollback_publishes_nothing(void **state)

@@ -57,11 +57,14 @@ static void protobuf_bytes(void **unused)
     memset(text, 'x', sizeof text);
     pb_bytes(&b, 1, sl_lit(text, sizeof text));
     pb_close(&b, inner);
-    pb_fixed64(&b, 2, 1);
+    pb_bytes(&b, 2, SL("after it"));
     pb_close(&b, outer);
-    assert_memory_equal(b.p, "\x1a\xbb\x02\x0a\xaf\x02\x0a\xac\x02xxx", 12);
-    assert_int_equal(b.n, 3 + 0x13b);
-    assert_memory_equal(b.p + b.n - 9, "\x11\x01\0\0\0\0\0\0\0", 9);
+    assert_memory_equal(b.p, "\x1a\xbc\x02\x0a\xaf\x02\x0a\xac\x02xxx", 12);
+    assert_int_equal(b.n, 3 + 0x13c);
+    assert_memory_equal(b.p + b.n - 10,
+                        "\x12\x08"
+                        "after it",
+                        10);
     buf_free(&b);
 }
 

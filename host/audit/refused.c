@@ -1,9 +1,9 @@
-/* audit_refused.c - records of calls that changed nothing: gathered, bounded for each caller, stored within a second.
+/* refused.c - records of calls that changed nothing: gathered, bounded for each caller, stored within a second.
  */
-#include "http/audit_log.h"
+#include "audit/private.h"
 #include <stdlib.h>
 
-/* In ten seconds a caller (actor and address) gets http_cfg.audit_refusals rows of its own, all callers together
+/* In ten seconds a caller (actor and address) gets audit_cfg.refusals rows of its own, all callers together
  * OWN_MAX; what is beyond is counted in one row for each of up to CALLERS callers and one for all others. So a flood
  * writes at most some 70 rows a second, however it is spread. */
 enum { WINDOW_MS = 10000, OWN_MAX = 500, CALLERS = 256, WAITING_MAX = 4096, BATCH = 200 };
@@ -92,7 +92,7 @@ void refused_add(const struct audit_record *r)
     if (loop_now() - refused.window >= WINDOW_MS && refused.waiting < WAITING_MAX) end_window();
     struct caller *k = caller_of(r);
     bool others = k == &refused.callers[CALLERS];
-    if (!others && k->own < http_cfg.audit_refusals && refused.own < OWN_MAX && refused.waiting < WAITING_MAX) {
+    if (!others && k->own < audit_cfg.refusals && refused.own < OWN_MAX && refused.waiting < WAITING_MAX) {
         k->own++;
         refused.own++;
         push(copy(r));

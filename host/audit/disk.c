@@ -1,5 +1,5 @@
-/* audit_disk.c - the audit file on the disk: opening, room ahead, rotation, noticing that somebody else replaced it. */
-#include "http/audit_disk.h"
+/* disk.c - the audit file on the disk: opening, room ahead, rotation, noticing that somebody else replaced it. */
+#include "audit/disk.h"
 #include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-/* reconfigure.c - the configuration is read again as at the start, compared with the one in force, checked as a whole,
- * and applied: settings to the floors, changes to the modules. With an error nothing is changed. */
-#include "api/reconfigure.h"
+/* config_reload.c - the configuration is read again as at the start, compared with the one in force, checked as a
+ * whole, and applied: settings to the floors, changes to the modules. With an error nothing is changed. */
+#include "api/config_reload.h"
 #include "api/floors.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -13,7 +13,7 @@ static struct {
     struct config **in_force;
     int argc;
     char **argv;
-    struct reload_result last;
+    struct config_reload_result last;
 } reloads;
 
 struct ask { /* shared by who asked and the fiber that does it; whoever lets go last frees it */
@@ -21,7 +21,7 @@ struct ask { /* shared by who asked and the fiber that does it; whoever lets go 
     bool dry_run;
     char tag[CONFIG_TAG];
     sl_err result;
-    struct reload_result out;
+    struct config_reload_result out;
 };
 
 struct work { /* what one reload has in hand */
@@ -33,16 +33,16 @@ struct work { /* what one reload has in hand */
     buf errors;
 };
 
-void reload_setup(struct config **in_force, int argc, char **argv)
+void config_reload_setup(struct config **in_force, int argc, char **argv)
 {
     reloads.in_force = in_force;
     reloads.argc = argc;
     reloads.argv = argv;
 }
 
-void reload_close(void) { buf_free(&reloads.last.plan); }
-const struct config *reload_in_force(void) { return *reloads.in_force; }
-const struct reload_result *reload_last(void) { return &reloads.last; }
+void config_reload_close(void) { buf_free(&reloads.last.plan); }
+const struct config *config_in_force(void) { return *reloads.in_force; }
+const struct config_reload_result *config_reload_last(void) { return &reloads.last; }
 
 /* ---- what is told ---- */
 static void add_paths(buf *b, const char *name, const char *const *paths, size_t n)
@@ -94,7 +94,7 @@ static void say_list(buf *b, const char *what, const char *const *names, size_t 
 
 static void say(struct work *w)
 {
-    struct reload_result *r = &w->ask->out;
+    struct config_reload_result *r = &w->ask->out;
     buf b;
     buf_init(&b, WORDS);
     say_list(&b, r->dry_run ? "would apply" : "applied", w->diff.live, w->diff.n_live);
@@ -111,7 +111,7 @@ static void say(struct work *w)
     buf_free(&b);
 }
 
-static void log_errors(const struct reload_result *r)
+static void log_errors(const struct config_reload_result *r)
 {
     sl_str rest = sl_cstr(r->outcome), line;
     for (int i = 0; i < LINES_LOGGED && str_split(&rest, '\n', &line); i++)
@@ -165,7 +165,7 @@ static bool apply(call *c, struct work *w)
     return good;
 }
 
-static void remember(const struct reload_result *r)
+static void remember(const struct config_reload_result *r)
 {
     buf_free(&reloads.last.plan);
     reloads.last = *r;
@@ -222,9 +222,9 @@ static void run_init(call *c, void *arg)
 
 static void asker_left(void *op) { ((struct ask *)op)->asker = NULL; }
 
-sl_err reload_config(call *c, bool dry_run, sl_str tag, const char *by, struct reload_result *out)
+sl_err config_reload(call *c, bool dry_run, sl_str tag, const char *by, struct config_reload_result *out)
 {
-    *out = (struct reload_result){ .dry_run = dry_run, .at = clock_now(), .by = by };
+    *out = (struct config_reload_result){ .dry_run = dry_run, .at = clock_now(), .by = by };
     sl_err e = module_lock_wait(c);
     if (e) {
         snprintf(out->outcome, sizeof out->outcome, "not done: another change is under way");
@@ -253,17 +253,17 @@ sl_err reload_config(call *c, bool dry_run, sl_str tag, const char *by, struct r
 /* ---- SIGHUP ---- */
 static void on_signal(call *c)
 {
-    struct reload_result r;
+    struct config_reload_result r;
     if (!system_serving()) {
         log_warn("SIGHUP: the server is starting or stopping, the configuration is not read again");
         return;
     }
-    sl_err e = reload_config(c, false, sl_lit(NULL, 0), "SIGHUP", &r);
+    sl_err e = config_reload(c, false, sl_lit(NULL, 0), "SIGHUP", &r);
     if (e == SL_EBUSY) log_error("configuration not reloaded", LOG_C("by", r.by), LOG_C("error", r.outcome));
     buf_free(&r.plan);
 }
 
-void reload_on_signal(void)
+void config_reload_on_signal(void)
 {
     if (!call_start(256, 0, NULL, NULL, on_signal)) log_error("SIGHUP: too many calls at once");
 }

@@ -1,6 +1,6 @@
-/* audit_disk.h - private to audit_file.c and audit_disk.c: the file itself, as the thread that writes it sees it. */
-#ifndef HTTP_AUDIT_DISK_H
-#define HTTP_AUDIT_DISK_H
+/* disk.h - private to file.c and disk.c: the file itself, as the thread that writes it sees it. */
+#ifndef AUDIT_DISK_H
+#define AUDIT_DISK_H
 #include "base/chain.h"
 #include <sys/types.h>
 

@@ -1,13 +1,13 @@
-/* audit_file.c - the audit log as JSON lines: queued on the loop, written in groups by a thread that may get stuck. */
-#include "http/audit_disk.h"
-#include "http/audit_log.h"
+/* file.c - the audit log as JSON lines: queued on the loop, written in groups by a thread that may get stuck. */
+#include "audit/disk.h"
+#include "audit/private.h"
 #include "observe/metrics.h"
 #include <stdlib.h>
 
 /* The loop chains a line and queues it; the thread writes what has gathered with one write. A call holds a reservation
  * from before its handler until its line is queued: that much room is on the disk, so a full disk is noticed before
- * anything is done. A disk that hangs makes calls wait for deadline_ms, and new ones are refused once the thread has
- * been stuck for STUCK_MS. Written lines survive the process; fdatasync follows within SYNC_MS. */
+ * anything is done. A disk that hangs makes calls wait for AUDIT_DEADLINE_MS, and new ones are refused once the thread
+ * has been stuck for STUCK_MS. Written lines survive the process; fdatasync follows within SYNC_MS. */
 enum { STUCK_MS = 500, SYNC_MS = 1000, RETRY_MS = 200, IDLE_MS = 5000, QUEUE_MAX = 64 << 20, CLOSE_MS = 2000 };
 
 struct line_waiter {
@@ -19,7 +19,6 @@ struct line_waiter {
 static struct {
     bool on;
     char path[DISK_PATH];
-    uint32_t deadline_ms;
     uv_thread_t thread;
     uv_async_t *tell;
     struct chain chain; /* of the last queued line */
@@ -183,7 +182,7 @@ static sl_err wait_for(call *c, uint64_t ticket)
     if (file.waiters) file.waiters->prev = &w;
     file.waiters = &w;
     uint64_t began = loop_now();
-    call_deadline(c, file.deadline_ms);
+    call_deadline(c, AUDIT_DEADLINE_MS);
     sl_err e = call_wait(c, nothing, &w);
     leave(&w);
     uint64_t spent = loop_now() - began;
@@ -217,7 +216,7 @@ static bool take_room(void)
 
 sl_err audit_file_reserve(call *c)
 {
-    uint64_t until = loop_now() + file.deadline_ms;
+    uint64_t until = loop_now() + AUDIT_DEADLINE_MS;
     while (loop_now() <= until) {
         bool there = take_room(); /* also asks for it, so that trouble ends */
         if (there && !audit_file_trouble()) return SL_OK;
@@ -294,15 +293,15 @@ static void setup_metrics(void)
     metrics_on_scrape(on_scrape);
 }
 
-static bool first_open(const struct audit_file_config *cfg)
+static bool first_open(void)
 {
     char older[DISK_PATH + 8];
-    if (cfg->path.n >= DISK_PATH - 8) {
+    if (audit_cfg.file.n >= DISK_PATH - 8) {
         snprintf(disk.why, sizeof disk.why, "its path is too long");
         return false;
     }
-    disk = (struct audit_disk){ .fd = -1, .max = cfg->max, .keep = cfg->keep };
-    memcpy(disk.path, cfg->path.p, cfg->path.n);
+    disk = (struct audit_disk){ .fd = -1, .max = audit_cfg.file_max, .keep = audit_cfg.file_keep };
+    memcpy(disk.path, audit_cfg.file.p, audit_cfg.file.n);
     snprintf(older, sizeof older, "%s.1", disk.path);
     chain_start(&file.chain);
     if (!disk_open(&disk)) return false;
@@ -311,9 +310,9 @@ static bool first_open(const struct audit_file_config *cfg)
     return disk_last_line(&disk, disk.path, &file.chain);
 }
 
-int audit_file_open(const struct audit_file_config *cfg, char *why, size_t why_size)
+int audit_file_open(char *why, size_t why_size)
 {
-    if (!first_open(cfg)) {
+    if (!first_open()) {
         snprintf(why, why_size, "audit.file: %s", disk.why);
         disk_close(&disk);
         return -1;
@@ -322,7 +321,6 @@ int audit_file_open(const struct audit_file_config *cfg, char *why, size_t why_s
     buf_init(&file.queue, QUEUE_MAX);
     buf_init(&taken, QUEUE_MAX);
     memcpy(file.path, disk.path, sizeof file.path);
-    file.deadline_ms = cfg->deadline_ms;
     file.room = room_left(0);
     file.written = file.appended = 0;
     file.reserved = 0;

@@ -1,4 +1,4 @@
-/* reconfigure.c - another configuration while the server runs: what it changes among the modules, checked before
+/* plan.c - another configuration while the server runs: what it changes among the modules, checked before
  * anything is done, then done module by module. What did not change is not touched. */
 #include "module/private.h"
 #include "base/log.h"

@@ -1,7 +1,6 @@
-/* audit_seal.c - the chain over the store's audit rows: with their commit where the store has one writer, otherwise a
+/* seal.c - the chain over the store's audit rows: with their commit where the store has one writer, otherwise a
  * moment later by one sealer at a time over all replicas; and removal by age. */
-#include "base/log.h"
-#include "http/audit_log.h"
+#include "audit/private.h"
 
 enum { BATCH = 200, ROUNDS = 4 }; /* a call's memory is given back at its end only */
 
@@ -67,8 +66,8 @@ static sl_err seal_row(call *c, const sl_rows *rows, uint32_t i, struct chain *h
     struct audit_record r;
     audit_from_row(rows, i, &r);
     chain_on(&r, head, &line, &hasher);
-    return store_defer(c, SL("update sl_audit set seq = $1, hash = $2 where id = $3 and seq is null"),
-                       SL_ARRAY((int64_t)head->seq, (const char *)head->hash, (const char *)r.id), 3, 1);
+    return store_defer_row(c, SL("update sl_audit set seq = $1, hash = $2 where id = $3 and seq is null"),
+                           SL_ARRAY((int64_t)head->seq, (const char *)head->hash, (const char *)r.id), 3, 1);
 }
 
 static sl_err seal_some(call *c, uint32_t *n)
@@ -132,8 +131,8 @@ sl_err audit_expire(call *c)
 {
     int64_t removed = 1, total = 0;
     sl_err e = SL_OK;
-    if (!http_cfg.audit_keep_days) return SL_OK;
-    int64_t before = clock_now() - http_cfg.audit_keep_days * 24 * 3600 * 1000000;
+    if (!audit_cfg.keep_days) return SL_OK;
+    int64_t before = clock_now() - audit_cfg.keep_days * 24 * 3600 * 1000000;
     while (!e && removed) {
         e = expire_some(c, before, &removed);
         if (e)
