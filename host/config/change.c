@@ -21,8 +21,6 @@ static const char *const live[] = { "server.tls.",
                                     "auth.",
                                     "audit.refusals",
                                     "audit.keep_days",
-                                    "audit.refusals",
-                                    "audit.keep_days",
                                     "modules.",
                                     "jobs.",
                                     "outbound." };

@@ -126,20 +126,20 @@ static bool set_number(struct load *l, const struct setting *s, struct origin o,
         return true;
     }
     buf range;
-    char not [80];
+    char instead[80];
     buf_init(&range, 200);
     config_show_int(s, s->min, &range);
     buf_add_cstr(&range, " to ");
     config_show_int(s, s->max, &range);
     config_complain(l, o, s->path, "must be %s from %.*s%s", what[s->type], STR_ARG(buf_str(&range)),
-                    quoted(s, text, not ));
+                    quoted(s, text, instead));
     buf_free(&range);
     return false;
 }
 
 static bool set_choice(struct load *l, const struct setting *s, struct origin o, sl_str text, sl_str *field)
 {
-    char not [80], list[200] = "";
+    char instead[80], list[200] = "";
     sl_str rest = sl_cstr(s->choices), choice;
     while (str_split(&rest, '|', &choice)) {
         if (str_equal_nocase(choice, text)) {
@@ -149,16 +149,16 @@ static bool set_choice(struct load *l, const struct setting *s, struct origin o,
         size_t n = strlen(list);
         (void)snprintf(list + n, sizeof list - n, "%s%.*s", n ? ", " : "", STR_ARG(choice));
     }
-    config_complain(l, o, s->path, "must be one of %s%s", list, quoted(s, text, not ));
+    config_complain(l, o, s->path, "must be one of %s%s", list, quoted(s, text, instead));
     return false;
 }
 
 static bool checked(struct load *l, const struct setting *s, struct origin o, sl_str text)
 {
-    char not [80];
+    char instead[80];
     const char *must = s->check ? s->check(text) : NULL;
     if (!must && memchr(text.p ? text.p : "", 0, text.n)) must = "must not contain a NUL";
-    if (must) config_complain(l, o, s->path, "%s%s", must, quoted(s, text, not ));
+    if (must) config_complain(l, o, s->path, "%s%s", must, quoted(s, text, instead));
     return !must;
 }
 
@@ -201,12 +201,12 @@ bool config_set(struct load *l, const struct setting *s, struct origin o, const 
     } else if (s->type == SET_INT || s->type == SET_SIZE || s->type == SET_DURATION) {
         ok = set_number(l, s, o, text);
     } else if (s->type == SET_BOOL) {
-        char not [80];
+        char instead[80];
         ok = config_bool(text, &flag);
         if (ok)
             memcpy((char *)l->cfg + s->at, &flag, sizeof flag);
         else
-            config_complain(l, o, s->path, "must be true or false%s", quoted(s, text, not ));
+            config_complain(l, o, s->path, "must be true or false%s", quoted(s, text, instead));
     } else {
         if (s->secret && n) text = texts[0]; /* blanks may belong to a key or a password */
         if (text.n && s->type == SET_CHOICE) {

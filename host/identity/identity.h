@@ -76,8 +76,7 @@ void bearer_drop(bearer *b);                                                 /* 
 const struct identity *bearer_identity(const bearer *b);
 
 /* ---- tokens.c: tokens made at run time ---- */
-/* 256 random bits: no password that could be guessed, so its SHA-256 is as good as bcrypt would be, and costs nothing
- * on each request. `hash` as text, for the store. */
+/* The token, which is shown only now; `hash` is what the store keeps, as text. */
 sl_str token_make(arena *a, sl_str *hash);
 
 /* ---- users.c: passwords ---- */

@@ -1,8 +1,7 @@
 /* sessions.c - those who signed in: a short-lived JWT, and a refresh token that is good for one use. */
 #include "identity/private.h"
 
-#define PREFIX "slr_"
-enum { SECRET = 32, SECRET_TEXT = 43 };
+#define PREFIX      "slr_"
 #define REMEMBER_US (30LL * 24 * 3600 * 1000000) /* a refresh token that was used */
 
 bool sessions_possible(void) { return auth.secret.n > 0; }
@@ -28,15 +27,6 @@ static sl_str access_token(call *c, enum identity_kind kind, const struct sessio
     return token;
 }
 
-static sl_str text_hash(arena *a, sl_str plain)
-{
-    unsigned char hash[HASH];
-    char *hex = arena_alloc(a, HASH_TEXT);
-    sha256(plain, hash);
-    hex_encode(hash, HASH, hex);
-    return sl_lit(hex, HASH_TEXT - 1);
-}
-
 /* What the subject is now: it may have been taken out of the configuration since. */
 static bool describe(arena *a, enum identity_kind kind, struct session *s)
 {
@@ -51,15 +41,12 @@ static bool describe(arena *a, enum identity_kind kind, struct session *s)
 static sl_err hand_out(call *c, enum identity_kind kind, struct session *s, int64_t now)
 {
     const sl_rows *rows;
-    char secret[SECRET];
+    sl_str hash;
     c->sensitive = true;
-    random_bytes(secret, sizeof secret);
-    sl_str text = base64url_encode(c->arena, sl_lit(secret, sizeof secret));
-    explicit_bzero(secret, sizeof secret);
-    s->refresh = arena_printf(c->arena, PREFIX "%.*s", STR_ARG(text));
+    s->refresh = secret_make(c->arena, PREFIX, &hash);
     s->expires_at = (now / 1000000 + auth.access_ms / 1000) * 1000000; /* a JWT counts in seconds */
     s->access = access_token(c, kind, s, now);
-    const sl_value args[] = { sl_text(text_hash(c->arena, s->refresh)), sl_text(s->id) };
+    const sl_value args[] = { sl_text(hash), sl_text(s->id) };
     return store_query(c, &rows, SL("insert into sl_refresh (hash, session) values ($1, $2)"), args, 2);
 }
 
@@ -118,7 +105,7 @@ sl_err session_refresh(call *c, sl_str refresh, struct session *out, bool *stole
     *out = (struct session){ 0 };
     *stolen = false;
     if (refresh.n != sizeof PREFIX - 1 + SECRET_TEXT || !str_starts(refresh, PREFIX)) return SL_EDENIED;
-    sl_err e = use_up(c, text_hash(c->arena, refresh), &out->id, stolen);
+    sl_err e = use_up(c, secret_hash(c->arena, refresh), &out->id, stolen);
     if (!e && *stolen) e = session_end(c, out->id);
     if (e || *stolen) return e ? e : SL_EDENIED;
     const sl_value args[] = { sl_text(out->id), sl_int(now), sl_int(now + auth.refresh_ms * 1000) };

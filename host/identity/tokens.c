@@ -2,24 +2,32 @@
 #include "identity/private.h"
 
 #define PREFIX "slt_"
-enum { SECRET = 32, SECRET_TEXT = 43, FLUSH_AT_ONCE = 200 };
+enum { SECRET = 32, FLUSH_AT_ONCE = 200 };
 
 /* Only what has this form is looked up in the store. */
 bool token_looks_ours(sl_str plain) { return plain.n == sizeof PREFIX - 1 + SECRET_TEXT && str_starts(plain, PREFIX); }
 
-sl_str token_make(arena *a, sl_str *hash)
+sl_str secret_hash(arena *a, sl_str plain)
 {
-    unsigned char secret[SECRET], digest[HASH];
+    unsigned char hash[HASH];
     char *hex = arena_alloc(a, HASH_TEXT);
+    sha256(plain, hash);
+    hex_encode(hash, HASH, hex);
+    return sl_lit(hex, HASH_TEXT - 1);
+}
+
+sl_str secret_make(arena *a, const char *prefix, sl_str *hash)
+{
+    char secret[SECRET];
     random_bytes(secret, sizeof secret);
-    sl_str text = base64url_encode(a, sl_lit((char *)secret, sizeof secret));
-    sl_str plain = arena_printf(a, PREFIX "%.*s", STR_ARG(text));
+    sl_str text = base64url_encode(a, sl_lit(secret, sizeof secret));
     explicit_bzero(secret, sizeof secret);
-    sha256(plain, digest);
-    hex_encode(digest, sizeof digest, hex);
-    *hash = sl_lit(hex, HASH_TEXT - 1);
+    sl_str plain = arena_printf(a, "%s%.*s", prefix, STR_ARG(text));
+    *hash = secret_hash(a, plain);
     return plain;
 }
+
+sl_str token_make(arena *a, sl_str *hash) { return secret_make(a, PREFIX, hash); }
 
 sl_err token_ask(call *c, const unsigned char hash[HASH], bearer **out)
 {

@@ -112,10 +112,10 @@ static sl_err boot(call *c, struct cell *k, char *why, size_t why_size)
         snprintf(why, why_size, "its process ended while it was loaded (%s)", k->last);
         return e;
     }
-    sl_str not = get_str(&k->ready);
-    if (!sl_given(not ) && !k->ready.bad) return SL_OK;
-    snprintf(why, why_size, "%.*s", (int)(not .n < 400 ? not .n : 400),
-             not .p ? not .p : "its description cannot be read");
+    sl_str refusal = get_str(&k->ready);
+    if (!sl_given(refusal) && !k->ready.bad) return SL_OK;
+    snprintf(why, why_size, "%.*s", (int)(refusal.n < 400 ? refusal.n : 400),
+             refusal.p ? refusal.p : "its description cannot be read");
     cell_kill(k, "could not load the plugin");
     return SL_EINVAL;
 }
@@ -255,9 +255,9 @@ void cell_close(struct generation *g)
         uv_timer_start(&k->timer, stop_at_last, STOP_MS, 0);
         call_wait(c, NULL, NULL);
     }
-    cell_close_handle(k, &k->timer);
-    cell_close_handle(k, &k->pause);
-    cell_close_handle(k, &k->watch);
+    cell_close_handle(&k->timer);
+    cell_close_handle(&k->pause);
+    cell_close_handle(&k->watch);
     call_wait(c, NULL, NULL);
     loop_at_turn_end(turn_over, k); /* behind a flush that was asked for in this turn */
     call_wait(c, NULL, NULL);

@@ -31,9 +31,6 @@ struct child_call { /* one call in the child, in the call's arena */
     bool has_answer;
     enum waiting waiting;
 };
-struct start {
-    struct frame f;
-};
 
 static struct {
     struct module *module;
@@ -301,7 +298,7 @@ static struct frame keep(const struct frame *f, arena *a)
 
 static void init(call *c, void *arg)
 {
-    struct frame f = keep(&((struct start *)arg)->f, c->arena);
+    struct frame f = keep(arg, c->arena);
     struct child_call *k = arena_alloc(c->arena, sizeof *k);
     k->c = c;
     k->id = f.call;
@@ -411,14 +408,13 @@ static _Noreturn void stop(void)
 
 static void take(struct frame *f)
 {
-    struct start s = { *f };
     switch (f->op) {
     case FRAME_INIT:
         on_init(f);
         return;
     case FRAME_CALL:
         if (!child.g) leave("a call before the plugin");
-        if (!call_start(child.g->stack_kib, 0, init, &s, run)) leave("too many calls");
+        if (!call_start(child.g->stack_kib, 0, init, f, run)) leave("too many calls");
         return;
     case FRAME_ANSWER:
         on_answer(f);

@@ -40,7 +40,7 @@ void cell_send(struct cell *k);                  /* what was written to k->out l
 void cell_flush(void *k);                        /* now */
 void cell_kill(struct cell *k, const char *why); /* cell_died follows; why: NULL = as its status says */
 void cell_disconnect(struct cell *k);
-void cell_close_handle(struct cell *k, void *handle);
+void cell_close_handle(void *handle); /* counted off in its cell */
 
 /* ---- cell.c ---- */
 void cell_died(struct cell *k, int status); /* of waitpid */

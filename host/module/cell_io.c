@@ -183,18 +183,14 @@ static void on_closed(uv_handle_t *h)
     if (!k->handles && k->state == CELL_CLOSING && k->waiter) call_wake(k->waiter, SL_OK);
 }
 
-void cell_close_handle(struct cell *k, void *handle)
-{
-    (void)k;
-    uv_close(handle, on_closed);
-}
+void cell_close_handle(void *handle) { uv_close(handle, on_closed); }
 
 void cell_disconnect(struct cell *k)
 {
     if (k->fd < 0) return;
     uv_timer_stop(&k->pause);
-    cell_close_handle(k, &k->socket);
-    cell_close_handle(k, &k->process);
+    cell_close_handle(&k->socket);
+    cell_close_handle(&k->process);
     close(k->fd);
     close(k->pidfd);
     k->fd = k->pidfd = -1;

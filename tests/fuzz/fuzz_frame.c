@@ -162,9 +162,9 @@ static void life_of_a_child(const uint8_t *data, size_t size)
     if (result > SL_OK || result < SL_EDEAD) abort();
     g->cell = NULL;
     k->state = CELL_CLOSING;
-    cell_close_handle(k, &k->timer);
-    cell_close_handle(k, &k->pause);
-    cell_close_handle(k, &k->watch);
+    cell_close_handle(&k->timer);
+    cell_close_handle(&k->pause);
+    cell_close_handle(&k->watch);
     while (k->handles)
         turn();
     uv_run(loop_uv(), UV_RUN_NOWAIT); /* a flush that was asked for */
