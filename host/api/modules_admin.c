@@ -63,7 +63,7 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("generations", "\"type\":\"array\",\"items\":" GENERATION, "Newest first."),                 \
               SL_REQUIRED("last_change", "\"type\":[\"object\",\"null\"]", "The last change: " CHANGE_DOC),            \
               SL_REQUIRED("last_unload", "\"type\":[\"object\",\"null\"]", "The last generation that left."))
-#define PROCESS_DOC "Its process: pid, resident bytes, starts, crashes, quarantined, how and when it crashed last."
+#define PROCESS_DOC "Its process: pid (null: none now), resident bytes, starts, crashes, quarantined, how and when it crashed last."
 #define CHANGE_DOC  "action, outcome in words, and where the time went, in microseconds."
 #define MODULES     SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
 
@@ -161,7 +161,10 @@ static void add_process(sl_json *j, const struct module *m)
         return;
     }
     sl_json_open(j, "process", '{');
-    sl_json_int(j, "pid", p.pid);
+    if (p.pid)
+        sl_json_int(j, "pid", p.pid);
+    else
+        sl_json_raw(j, "pid", SL("null"));
     sl_json_int(j, "resident_bytes", (int64_t)p.resident);
     sl_json_int(j, "starts", p.starts);
     sl_json_int(j, "crashes", p.crashes);

@@ -169,7 +169,10 @@ static void add_process(buf *b, const struct module *m)
     struct module_process p;
     json_field_str(b, "isolation", module_isolated(m) ? SL("process") : SL("none"));
     if (!module_process(m, &p)) return;
-    json_field_int(b, "pid", p.pid);
+    if (p.pid)
+        json_field_int(b, "pid", p.pid);
+    else
+        json_field_raw(b, "pid", SL("null")); /* a script's kill 0 would be for its own group */
     json_field_int(b, "resident_bytes", (int64_t)p.resident);
     json_field_int(b, "restarts", m->restarts);
     json_field_bool(b, "quarantined", p.quarantined);

@@ -146,6 +146,7 @@ int logout_command(int argc, char **argv)
     json_t *context = (json_t *)context_find(config, options.context);
     bool session = json_object_get(context, "refresh_token") != NULL;
     if (!json_object_get(context, "token")) fail(USAGE, "The context holds no token.");
+    options.tenant = NULL; /* a session is of no tenant, and the context's may be one that its user may not act for */
     struct answer a = session ? post("/auth/logout", NULL, false) : (struct answer){ .status = 204 };
     json_object_del(context, "token");
     json_object_del(context, "refresh_token");

@@ -261,8 +261,9 @@ def test_a_session_is_kept_and_goes_on_when_its_token_ends(api):
     api.answers["GET", "/accounts/a/things"] = [(401, PROBLEM, '{"detail": "Sign in."}')]
     assert "Sign in." in slctl("things", "list", "a", code=8).stderr
     api.answers["POST", "/auth/logout"] = [(204, {}, "")]
-    slctl("logout")
-    assert api.of("POST", "/auth/logout")[0][2]["authorization"] == "Bearer jwt-2"
+    slctl("logout", "--tenant", "foreign")
+    headers = api.of("POST", "/auth/logout")[0][2]
+    assert headers["authorization"] == "Bearer jwt-2" and "x-tenant-id" not in headers, "ended whatever tenant the context names"
     assert "token" not in open(path).read()
     slctl("logout", code=2)
     api.answers["GET", "/auth/whoami"] = [(200, {}, {"user": "robot", "role": "service", "tenants": ["*"]})]
