@@ -434,7 +434,8 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
         return good ? EXIT_FINE : EXIT_RUNTIME;
     }
     if (!looking) warn_about(cfg);
-    if (!open_keys(cfg, why, sizeof why)) buf_printf(errors, "%s\n", why);
+    if (!open_keys(cfg, why, sizeof why) && !(errors->n && memmem(errors->p, errors->n, why, strlen(why))))
+        buf_printf(errors, "%s\n", why); /* unless the setting's own check has said it */
     modules_setup(cfg, &hooks, host.keys, environ);
     bool bad_key = errors->n > 0;
     modules_discover(errors);

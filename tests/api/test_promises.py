@@ -76,6 +76,22 @@ def test_every_link_into_a_page_finds_its_heading():
             assert anchor in anchors(target), f"{page} links to {link}#{anchor}, which is no heading there"
 
 
+def test_every_metric_and_setting_that_a_page_names_is_there():
+    source = "".join(read(path) for pattern in ("host/*/*.c", "plugins/*/*.c") for path in glob.glob(pattern, root_dir=ROOT))
+    settings = set(re.findall(r'"([a-z_]+\.[a-z_.]+)"', read("host/config/settings.c")))
+    sections = "|".join(sorted({name.split(".")[0] for name in settings}))
+    assert len(settings) > 100
+    for page in sorted(glob.glob("docs/*.md", root_dir=ROOT)):
+        if page in ("docs/contract.md", "docs/tutorial.md"):  # these have a plugin of the reader's own
+            continue
+        text = read(page)
+        for name in re.findall(r"`([a-z]+(?:_[a-z]+)+_(?:total|seconds|up|dead|calls|status|findings|quarantined))(?:\{[^`]*\})?`", text):
+            assert f'"{name}"' in source, f"{page} names the metric {name}, which is nowhere"
+        for name in re.findall(rf"`((?:{sections})\.[a-z_]+(?:\.[a-z_]+)*)[:`]", text):
+            known = name in settings or any(s.startswith(name + ".") for s in settings)
+            assert known or re.search(r"\.(jsonl|md|json|gz)$", name) or f'"{name}"' in source, f"{page} names the setting {name}, which is nowhere"
+
+
 def test_the_table_of_benchmarks_can_be_drawn(tmp_path):
     """Each ratio with a spread is a bar with its number; what `make graphs` writes is well-formed."""
     subprocess.run([os.path.join(ROOT, "tests/bench/graphs"), os.path.join(ROOT, "docs/benchmarks.md"), str(tmp_path)], check=True, timeout=60)

@@ -173,6 +173,11 @@ def test_service_manager_is_told(start, tmp_path):
         assert s.process.wait(10) == 0
 
 
+def test_a_bad_key_is_said_once():
+    done = run("-check", env={"SECRET_ENCRYPTION_KEY": "short"})
+    assert done.returncode == 2 and done.stderr.count("is not 16, 24 or 32 bytes") == 1, done.stderr
+
+
 def test_service_manager_hears_that_the_loop_turns(start, tmp_path):
     """The unit's WatchdogSec: half of it apart, and not when the variable is for another process."""
     path = str(tmp_path / "notify")
