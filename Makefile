@@ -153,7 +153,7 @@ test-openapi: test-deps ## the OpenAPI document against its schema, and schemath
 test-isolated: test-deps ## the API and contract suites with every plugin in a child process of its own
 	+@$(SUBMAKE) compile test-plugins
 	$(Q)SL_ISOLATION=process APPSERVER=$(abspath $(APPSERVER)) BUILD=$(abspath $(OUT)) $(PYTEST) -q -c tests/pytest.ini --rootdir=. -p no:cacheprovider \
-	  tests/api tests/contract $(addprefix --ignore=tests/api/test_,docs.py profiles.py) $(addprefix --ignore=tests/contract/test_,checks.py loading.py isolation.py bad_plugins.py parity.py abi.py) \
+	  tests/api tests/contract $(addprefix --ignore=tests/api/test_,docs.py operations.py promises.py profiles.py) $(addprefix --ignore=tests/contract/test_,checks.py loading.py isolation.py bad_plugins.py parity.py abi.py) \
 	  -k "not postgres$(if $(T), and ($(T)))"
 
 bench: test-deps ## ratios against nginx, sqlite3, pgbench, graphile-worker and pg-boss in one run (T=name picks)

@@ -1,19 +1,20 @@
 /* bearers.c - the tokens that are known now, under their hashes: those of the configuration stay, others come and go.
  */
+#define OPENSSL_SUPPRESS_DEPRECATED /* see token_hash */
 #include "identity/private.h"
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 
 enum { SLOTS = 1 << 12 };
 static bearer *slots[SLOTS];
 static size_t n_passing, hand; /* bearers that are not of the configuration; where the search for an old one goes on */
-static EVP_MD_CTX *hasher; /* kept: this runs for every request, and OpenSSL uses the processor's SHA instructions */
 
+/* This runs for every request. OpenSSL's newer interface allocates and wipes a state for each hash, which takes as long
+ * as the hash itself; both use the processor's SHA instructions. SHA256_Final wipes what it has held of the token. */
 void token_hash(sl_str plain, unsigned char out[HASH])
 {
-    bool good = EVP_DigestInit_ex2(hasher, NULL, NULL) && EVP_DigestUpdate(hasher, plain.p, plain.n) &&
-                EVP_DigestFinal_ex(hasher, out, NULL);
-    if (!good) abort();
+    SHA256_CTX state;
+    if (!SHA256_Init(&state) || !SHA256_Update(&state, plain.p, plain.n) || !SHA256_Final(out, &state)) abort();
 }
 
 /* In time that does not depend on what differs. */
@@ -166,19 +167,9 @@ void bearer_configure(sl_str plain, const char *role)
     if (!*find(hash)) bearer_drop(bearer_put(hash, &who));
 }
 
-void bearers_setup(void)
-{
-    empty_table();
-    if (!hasher) hasher = EVP_MD_CTX_new();
-    if (!hasher || !EVP_DigestInit_ex2(hasher, EVP_sha256(), NULL)) abort();
-}
+void bearers_setup(void) { empty_table(); }
 
-void bearers_close(void)
-{
-    empty_table();
-    EVP_MD_CTX_free(hasher);
-    hasher = NULL;
-}
+void bearers_close(void) { empty_table(); }
 
 static bool expired(const bearer *b, int64_t now) { return b->who.expires_at && now >= b->who.expires_at; }
 
