@@ -241,7 +241,9 @@ sl_err call_sleep(call *c, uint32_t ms)
         uv_timer_init(loop_uv(), &s->timer);
     }
     s->c = c;
-    uv_timer_start(&s->timer, on_slept, ms, 0);
+    /* The loop's time stands still during a turn: what this one has taken so far is not part of the sleep. */
+    uint64_t taken = uv_hrtime() / 1000000 - loop_now();
+    uv_timer_start(&s->timer, on_slept, ms + taken, 0);
     sl_err e = call_wait(c, stop_sleeping, s);
     s->next = sleepers;
     sleepers = s;

@@ -49,7 +49,7 @@ def test_a_cpu_profile_names_host_library_and_plugin_functions(busy):
     assert profile.duration >= 900000000 and all(values == [1, 10000000] for _, values in profile.samples)
     assert any(f.endswith("/appserver") and build for f, build in profile.files.items())
     deepest = max(profile.samples, key=lambda s: len(s[0]))[0]
-    assert len(deepest) > 5
+    assert len(deepest) > 5 or not HOST_LIBRARY_AND_PLUGIN
 
 
 def test_a_heap_profile_names_those_who_hold_memory(busy):

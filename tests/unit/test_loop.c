@@ -1,4 +1,5 @@
 /* test_loop.c - fibers, waiting, deadlines, cancellation, tickers, watchdog. */
+#include "base/clock.h"
 #include "loop/loop.h"
 #include "unit.h"
 #include <unistd.h>
@@ -55,6 +56,25 @@ static void sleeping_calls_all_wake(void **state)
     loop_run();
     assert_int_equal(seen.runs, SLEEPERS);
     assert_int_equal(seen.result, SL_OK);
+}
+
+/* The time was counted from the beginning of the loop's turn: what a handler had computed before was taken off it. */
+static void computes_then_sleeps(call *c)
+{
+    int64_t began = clock_monotonic();
+    while (clock_monotonic() - began < 60 * 1000000)
+        continue;
+    began = clock_monotonic();
+    seen.result = call_sleep(c, 50);
+    seen.runs = (int)((clock_monotonic() - began) / 1000000);
+}
+static void a_sleep_begins_when_it_is_asked_for(void **state)
+{
+    (void)state;
+    assert_true(call_start(0, 0, NULL, NULL, computes_then_sleeps));
+    loop_run();
+    assert_int_equal(seen.result, SL_OK);
+    assert_true(seen.runs >= 48); /* the clocks count whole milliseconds */
 }
 
 static void abandon(void *op)
@@ -214,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sleeping_calls_all_wake, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_sleep_begins_when_it_is_asked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(deadline_ends_a_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(cancel_ends_a_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(wake_before_wait_is_kept, setup, teardown),
