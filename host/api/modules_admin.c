@@ -63,9 +63,10 @@ enum { CHANGE_MS = 300000 };
               SL_REQUIRED("generations", "\"type\":\"array\",\"items\":" GENERATION, "Newest first."),                 \
               SL_REQUIRED("last_change", "\"type\":[\"object\",\"null\"]", "The last change: " CHANGE_DOC),            \
               SL_REQUIRED("last_unload", "\"type\":[\"object\",\"null\"]", "The last generation that left."))
-#define PROCESS_DOC "Its process: pid (null: none now), resident bytes, starts, crashes, quarantined, how and when it crashed last."
-#define CHANGE_DOC  "action, outcome in words, and where the time went, in microseconds."
-#define MODULES     SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
+#define PROCESS_DOC                                                                                                    \
+    "Its process: pid (null: none now), resident bytes, starts, crashes, quarantined, how and when it crashed last."
+#define CHANGE_DOC "action, outcome in words, and where the time went, in microseconds."
+#define MODULES    SL_OBJECT(SL_REQUIRED("items", "\"type\":\"array\",\"items\":" MODULE, "In start order."))
 
 /* ---- one module as JSON ---- */
 static sl_str etag(sl_call *c, const struct module *m)

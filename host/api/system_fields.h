@@ -42,7 +42,7 @@
               SL_REQUIRED("stop_ms", SYSTEM_NUMBER, "How long the stop took."),                                        \
               SL_REQUIRED("slow_start", SL_BOOLEAN, "Longer than `modules.slow_module_ms`."),                          \
               SL_REQUIRED("isolation", SL_ENUM("none", "process"), "Runs in the server or in a process of its own."),  \
-              SL_OPTIONAL("pid", SYSTEM_WHOLE, "Of that process; 0 = none runs."),                                     \
+              SL_OPTIONAL("pid", "\"type\":[\"integer\",\"null\"]", "Of that process; null = none runs."),             \
               SL_OPTIONAL("resident_bytes", SYSTEM_WHOLE, "Memory of that process."),                                  \
               SL_OPTIONAL("restarts", SYSTEM_WHOLE, "Of that process."),                                               \
               SL_OPTIONAL("quarantined", SL_BOOLEAN, "It crashed too often and is not started again."),                \
