@@ -51,7 +51,8 @@ static void tick(call *c, void *unused)
     if (!audit.unsealed && n % SEAL_EVERY) return;
     sl_err e = audit_seal(c, &audit.unsealed);
     if (!e && audit.unsealed) ticker_kick(audit.ticker);
-    if (!e && n % EXPIRE_EVERY == EXPIRE_FIRST) e = audit_expire(c);
+    bool expire = n % EXPIRE_EVERY == EXPIRE_FIRST || store_engine() == STORE_MEMORY;
+    if (!e && expire) e = audit_expire(c);
     if (e && !audit.store_down)
         log_warn("the audit log cannot be kept up to date in the store; it is tried again",
                  LOG_C("error", store_error(c)));

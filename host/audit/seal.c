@@ -3,6 +3,7 @@
 #include "audit/private.h"
 
 enum { BATCH = 200, ROUNDS = 4 }; /* a call's memory is given back at its end only */
+enum { MEMORY_KEEP = 10000 };     /* records, some 5 MB: a store in memory must not grow with every change */
 
 /* Makes `head` the record's. `line` and `hasher` are the thread's own. */
 static void chain_on(const struct audit_record *r, struct chain *head, buf *line, struct chain_hasher *hasher)
@@ -104,8 +105,9 @@ sl_err audit_seal(call *c, bool *more)
     return e;
 }
 
-/* One portion; the last row that goes becomes the base on which the rest of the chain stands. */
-static sl_err expire_some(call *c, int64_t before, int64_t *removed)
+/* One portion of the rows before that time, and of those beyond the newest `newest`; the last row that goes becomes the
+ * base on which the rest of the chain stands. */
+static sl_err expire_some(call *c, int64_t before, int64_t newest, int64_t *removed)
 {
     const sl_rows *rows = NULL;
     *removed = 0;
@@ -113,10 +115,10 @@ static sl_err expire_some(call *c, int64_t before, int64_t *removed)
     if (!e)
         e = store_query(
             c, &rows,
-            SL("select seq, hash from sl_audit where at < $1 and seq > (select seq from sl_audit_chain "
-               "where name = 'base') and seq <= (select seq + 1000 from sl_audit_chain where name = 'base') "
-               "order by seq desc limit 1"),
-            SL_ARRAY(before), 1);
+            SL("select seq, hash from sl_audit where (at < $1 or seq <= (select seq - $2 from sl_audit_chain "
+               "where name = 'head')) and seq > (select seq from sl_audit_chain where name = 'base') "
+               "and seq <= (select seq + 1000 from sl_audit_chain where name = 'base') order by seq desc limit 1"),
+            SL_ARRAY(before, newest), 2);
     if (e || !rows->rows) return e;
     sl_value seq = sl_cell(rows, 0, "seq"), hash = sl_cell(rows, 0, "hash");
     e = store_query(c, &rows, SL("delete from sl_audit where seq <= $1"), &seq, 1);
@@ -129,18 +131,19 @@ static sl_err expire_some(call *c, int64_t before, int64_t *removed)
 
 sl_err audit_expire(call *c)
 {
-    int64_t removed = 1, total = 0;
+    bool memory = store_engine() == STORE_MEMORY;
+    int64_t removed = 1, total = 0, before = 0;
     sl_err e = SL_OK;
-    if (!audit_cfg.keep_days) return SL_OK;
-    int64_t before = clock_now() - audit_cfg.keep_days * 24 * 3600 * 1000000;
+    if (!audit_cfg.keep_days && !memory) return SL_OK;
+    if (audit_cfg.keep_days) before = clock_now() - audit_cfg.keep_days * 24 * 3600 * 1000000;
     while (!e && removed) {
-        e = expire_some(c, before, &removed);
+        e = expire_some(c, before, memory ? MEMORY_KEEP : INT64_MAX / 2, &removed);
         if (e)
             store_rollback(c);
         else
             e = store_commit(c);
         total += removed;
     }
-    if (total) log_info("old audit records were removed", LOG_I("records", total));
+    if (total && !memory) log_info("old audit records were removed", LOG_I("records", total));
     return e;
 }

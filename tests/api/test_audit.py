@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 import pytest
-from server import APPSERVER, until
+from server import APPSERVER, TOKEN, until
 
 SERVER_ENV = {"AUDIT_REFUSALS": "500"}
 FIELDS = {"id", "seq", "at", "user", "role", "tenant", "method", "route", "target", "status", "code", "outcome", "request_id",
@@ -258,3 +258,23 @@ def test_old_records_leave_the_store_and_the_rest_is_still_a_chain(postgres, sta
     code, said = verify("-", text=text)
     assert code == 0 and "records, 6 to " in said and head["hash"] in text
     db.close()
+
+
+def test_a_store_in_memory_keeps_the_newest_records_only(start, tmp_path):
+    """It grew by some 420 bytes with every change, for as long as the process lived."""
+    server = start("", env={"LOG_LEVEL": "warn", "LIMITS_ADDRESS": "0"})
+    script = tmp_path / "post.lua"
+    script.write_text(f'wrk.method, wrk.body = "POST", \'{{"owner": "x"}}\'\n'
+                      f'wrk.headers["Authorization"], wrk.headers["Content-Type"] = "Bearer {TOKEN}", "application/json"\n')
+
+    def head():
+        return server.admin("GET", "/admin/audit/head").json()
+
+    for _ in range(30):
+        subprocess.run(["wrk", "-t1", "-c16", "-d1s", "-s", script, server.url + "/accounts"], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        if head()["seq"] > 12000:
+            break
+    assert head()["seq"] > 12000
+    until(lambda: head()["seq"] - head()["base"] == 10000, 30)
+    code, said = verify("-", text=server.admin("GET", "/admin/audit/export").text)
+    assert code == 0 and "10000 records" in said, said
