@@ -11,7 +11,6 @@
 #include "net/server.h"
 #include "observe/heap.h"
 #include "observe/metrics.h"
-#include "store/libpq.h"
 #include "store/store.h"
 #include <errno.h>
 #include <signal.h>
@@ -280,32 +279,6 @@ static void catch_signals(void)
 }
 
 /* ---- what an operator should hear before the first request ---- */
-static bool far_away(const char *name)
-{
-    return name && *name && *name != '/' && strcmp(name, "localhost") != 0 && strncmp(name, "127.", 4) != 0 &&
-           strcmp(name, "::1") != 0;
-}
-
-static void warn_about_database(sl_str dsn)
-{
-    char text[4096], why[300];
-    const char *at = NULL, *mode = NULL;
-    if (dsn.n >= sizeof text || !str_starts(dsn, "postgres") || !libpq_load(why, sizeof why)) return;
-    memcpy(text, dsn.p, dsn.n);
-    text[dsn.n] = 0;
-    PQconninfoOption *options = PQconninfoParse(text, NULL);
-    for (PQconninfoOption *o = options; o && o->keyword; o++) {
-        if (o->val && (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) && far_away(o->val))
-            at = o->val;
-        if (strcmp(o->keyword, "sslmode") == 0) mode = o->val;
-    }
-    if (at && mode && (strcmp(mode, "disable") == 0 || strcmp(mode, "allow") == 0))
-        log_warn("the database connection is not encrypted: set sslmode=verify-full", LOG_C("host", at),
-                 LOG_C("sslmode", mode));
-    PQconninfoFree(options);
-    explicit_bzero(text, sizeof text);
-}
-
 static void warn_about(const struct config *c)
 {
     if (c->dsn.n == 0)
@@ -320,7 +293,6 @@ static void warn_about(const struct config *c)
         if (sl_is(t, "dev-token") || sl_is(t, "dev-admin-token"))
             log_warn("a development token is in use: anybody knows it", LOG_S("token", t));
     }
-    warn_about_database(c->dsn);
 }
 
 /* False: a message is in why, which never holds key material. */
@@ -437,13 +409,13 @@ static int serve_or_check(struct config *cfg, buf *out, buf *errors)
     if (!open_keys(cfg, why, sizeof why) && !(errors->n && memmem(errors->p, errors->n, why, strlen(why))))
         buf_printf(errors, "%s\n", why); /* unless the setting's own check has said it */
     modules_setup(cfg, &hooks, host.keys, environ);
-    bool bad_key = errors->n > 0;
+    bool wrong = errors->n > 0; /* a broken plugin is left out of the start, unless it is required */
     modules_discover(errors);
-    if (looking || bad_key) {
+    if (looking || wrong) {
         int code = check_and_print(cfg, out, errors);
         if (cfg->check && code == EXIT_FINE) puts("the configuration is good");
         modules_close();
-        return bad_key ? EXIT_CONFIG : code;
+        return code;
     }
     return run();
 }

@@ -134,7 +134,7 @@ void json_add_name(buf *b, const char *name)
     buf_add(b, "\":", 2);
 }
 
-void json_add_time(buf *b, int64_t us)
+static void add_time(buf *b, int64_t us)
 {
     char text[CLOCK_TEXT];
     if (us == 0) {
@@ -164,7 +164,7 @@ void json_field_bool(buf *b, const char *name, bool v)
 void json_field_time(buf *b, const char *name, int64_t us)
 {
     json_add_name(b, name);
-    json_add_time(b, us);
+    add_time(b, us);
 }
 void json_field_raw(buf *b, const char *name, sl_str json)
 {

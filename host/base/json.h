@@ -22,10 +22,9 @@ static inline sl_str json_str(const json_t *v) /* absent unless a string */
 
 void json_add_string(buf *b, sl_str s);       /* quoted and escaped; absent = null */
 void json_add_name(buf *b, const char *name); /* a comma unless the first in its bracket, then "name": */
-void json_add_time(buf *b, int64_t us);       /* quoted RFC 3339; 0 = null */
 void json_field_str(buf *b, const char *name, sl_str s);
 void json_field_int(buf *b, const char *name, int64_t v);
 void json_field_bool(buf *b, const char *name, bool v);
-void json_field_time(buf *b, const char *name, int64_t us);
+void json_field_time(buf *b, const char *name, int64_t us); /* quoted RFC 3339; 0 = null */
 void json_field_raw(buf *b, const char *name, sl_str json);
 #endif

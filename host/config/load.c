@@ -14,15 +14,14 @@ struct flags {
 
 static const struct origin nowhere = { FROM_DEFAULT, 0, NULL };
 
-static bool set_command(struct load *l, size_t at, sl_str text, const char *flag)
+static void set_command(struct load *l, size_t at, sl_str text, const char *flag)
 {
     bool v;
     if (!config_bool(text, &v)) {
         config_complain(l, (struct origin){ FROM_FLAG, 0, flag }, "", "must be true or false");
-        return false;
+        return;
     }
     memcpy((char *)l->cfg + at, &v, sizeof v);
-    return true;
 }
 
 static void unknown_flag(struct load *l, sl_str name)
@@ -309,7 +308,7 @@ struct config *config_load(int argc, char **argv, char **env, buf *errors)
     read_flags(&l, &flags, argc, argv);
     take_check(&l, &flags);
     if (!cfg->pub.show_help && !cfg->pub.show_version &&
-        !cfg->pub.hash_password) { /* these two answer even where the rest is wrong */
+        !cfg->pub.hash_password) { /* these three answer even where the rest is wrong */
         read_sources(&l, &flags);
         if (l.failed == 0) {
             derive_listen(&l);

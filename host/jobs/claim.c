@@ -4,7 +4,7 @@
 #include "jobs/engine.h"
 #include <stdlib.h>
 
-enum { ARMS_MAX = 16, CLAIM_MAX = 4096, AHEAD_MAX = 1000, SETTLING_MAX = 4000, LOOK_MAX = 128 };
+enum { ARMS_MAX = 16, AHEAD_MAX = 1000, SETTLING_MAX = 4000, LOOK_MAX = 128 };
 
 /* Jobs are claimed ahead of free hands only as far as they finish within a tenth of a second, so slow ones stay in the
  * store for other replicas. */

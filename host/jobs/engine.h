@@ -5,7 +5,7 @@
 #include "jobs/jobs.h"
 #include "observe/metrics.h"
 
-enum { ATTEMPTS_DEFAULT = 8 };
+enum { ATTEMPTS_DEFAULT = 8, CLAIM_MAX = 4096 };
 enum outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_RETRIED, RUN_DEAD, RUN_LOST, RUN_RETURNED, OUTCOMES };
 const char *outcome_name(enum outcome o);
 

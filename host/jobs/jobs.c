@@ -89,7 +89,7 @@ sl_err jobs_start(call *c, const struct jobs_config *cfg, job_invoke *invoke, ch
     engine.draining = engine.store_away = false;
     engine.on = engine.timers = engine.look = true;
     engine.rate_ns = clock_monotonic();
-    engine.claim_max = 4096;
+    engine.claim_max = CLAIM_MAX;
     uv_timer_init(loop_uv(), &engine.starter);
     uv_timer_init(loop_uv(), &engine.due);
     uv_timer_init(loop_uv(), &engine.tick);

@@ -30,7 +30,6 @@ struct job_run { /* facts of the run in progress: call->context points to it */
     sl_str topic; /* of an event; its id is the key. Absent on other jobs */
     uint32_t attempt, attempts;
     uint32_t retry_ms; /* set by jobs_retry */
-    sl_str why;
 };
 /* Run the entry of a kind as the current call, with `before_commit` joined to its transaction; set by module/. */
 typedef sl_err job_invoke(call *c, void *entry, sl_err (*before_commit)(call *c));

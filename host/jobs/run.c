@@ -130,7 +130,6 @@ sl_err jobs_retry(call *c, uint32_t delay_ms, sl_str why)
     r->retry = true;
     r->job.retry_ms = delay_ms;
     set_error(r, why);
-    r->job.why = sl_cstr(r->error);
     return SL_EBUSY;
 }
 

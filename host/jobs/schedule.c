@@ -105,7 +105,7 @@ static bool read_field(sl_str s, int first, int last, const char *names, uint64_
     return items == commas + 1;
 }
 
-static bool next_word(sl_str *rest, sl_str *word)
+static bool next_field(sl_str *rest, sl_str *word)
 {
     size_t i = 0;
     *rest = str_trim(*rest);
@@ -121,7 +121,7 @@ static bool read_cron(sl_str s, struct cron *c)
     sl_str f[5];
     *c = (struct cron){ 0 };
     for (int i = 0; i < 5; i++)
-        if (!next_word(&s, &f[i])) return false;
+        if (!next_field(&s, &f[i])) return false;
     if (str_trim(s).n) return false;
     if (!read_field(f[0], 0, 59, NULL, &c->minutes, NULL) || !read_field(f[1], 0, 23, NULL, &c->hours, NULL) ||
         !read_field(f[2], 1, 31, NULL, &c->days, &c->any_day) ||
@@ -194,7 +194,7 @@ int64_t schedule_next(sl_str schedule, int64_t after)
         return 0; /* up to the year 9999 */
     if (str_starts(s, "@")) {
         sl_str rest = s;
-        if (!next_word(&rest, &word)) return 0;
+        if (!next_field(&rest, &word)) return 0;
         if (sl_is(word, "@every")) return every_next(rest, after);
         for (size_t i = 0; i < sizeof named / sizeof *named; i++)
             if (sl_is(s, named[i].name)) return read_cron(sl_cstr(named[i].cron), &c) ? cron_next(&c, after) : 0;

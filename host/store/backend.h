@@ -6,11 +6,11 @@
 /* A statement text as the engine gets it (placeholders expanded), kept for the process in store.c's cache. */
 struct statement {
     sl_str sql;
-    bool reads;         /* a SELECT (or WITH that only reads) without FOR UPDATE */
-    uint64_t id;        /* small and unique: prepared-statement name */
-    void *engine;       /* the engine's own note about it */
-    int64_t slowest_us; /* longest run seen */
-    bool once;          /* not in the cache: lives as long as the call, so keep no prepared form of it */
+    bool reads;      /* a SELECT (or WITH that only reads) without FOR UPDATE */
+    uint64_t id;     /* small and unique: prepared-statement name */
+    void *engine;    /* the engine's own note about it */
+    int64_t last_us; /* SQLite: how long it ran last, where it was measured */
+    bool once;       /* not in the cache: lives as long as the call, so keep no prepared form of it */
 };
 struct deferred {
     struct statement *statement;
@@ -34,11 +34,10 @@ struct after {
     struct after *next;
 };
 
-struct tx {              /* made by store.c on the first write, in the call's arena; `engine` is the backend's */
-    bool open;           /* begin reached the engine */
-    bool broken;         /* only rollback is possible */
-    bool retry;          /* store_may_retry */
-    unsigned statements; /* run so far */
+struct tx {      /* made by store.c on the first write, in the call's arena; `engine` is the backend's */
+    bool open;   /* begin reached the engine */
+    bool broken; /* only rollback is possible */
+    bool retry;  /* store_may_retry */
     struct deferred *deferred, **deferred_end;
     size_t n_deferred;
     struct appended *appended, **appended_end;
@@ -49,7 +48,6 @@ struct tx {              /* made by store.c on the first write, in the call's ar
 
 struct backend {
     const char *name;
-    bool durable;
     sl_err (*open)(call *c, const struct store_config *cfg, char *why, size_t why_size);               /* [S] */
     void (*close)(call *c);                                                                            /* [S] */
     sl_err (*read)(call *c, struct statement *s, const sl_value *args, size_t n, const sl_rows **out); /* [S] no tx */

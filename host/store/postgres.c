@@ -109,7 +109,6 @@ static struct store_stats pg_stats(void)
 
 const struct backend postgres_backend = {
     .name = "postgres",
-    .durable = true,
     .open = pg_pool_open,
     .close = pg_pool_close,
     .read = pg_read,

@@ -127,7 +127,6 @@ void pg_conn_rollback(struct pg_conn *conn)
     cmd_push(conn, PG_CMD_RUN, NULL);
     ok = ok && PQsendQueryParams(conn->pq, "rollback", 0, NULL, NULL, NULL, NULL, 0);
     ok = send_sync(conn, NULL) && ok;
-    pg_pool.stats.rollbacks++;
     if (ok)
         pg_conn_flush(conn);
     else
@@ -150,7 +149,6 @@ static void fail(struct pg_op *op, sl_err e, const char *state, const char *text
     size_t n = text ? strcspn(text, "\n") : 0;
     op->result = store_fail(op->c, e, "%.*s%s%s%s", (int)(n > 200 ? 200 : n), text ? text : "",
                             *state ? " (SQLSTATE " : "", state, *state ? ")" : "");
-    pg_pool.stats.errors++;
 }
 
 static void detach(struct pg_conn *conn, struct pg_op *op)

@@ -56,6 +56,24 @@ static unsigned count_hosts(const PQconninfoOption *o)
     return most;
 }
 
+static bool far_away(const char *name)
+{
+    return name && *name && *name != '/' && strcmp(name, "localhost") != 0 && strncmp(name, "127.", 4) != 0 &&
+           strcmp(name, "::1") != 0;
+}
+
+static void warn_if_open_to_others(const PQconninfoOption *o)
+{
+    const char *at = NULL, *mode = NULL;
+    for (; o->keyword; o++) {
+        if ((strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) && far_away(o->val)) at = o->val;
+        if (strcmp(o->keyword, "sslmode") == 0) mode = o->val;
+    }
+    if (at && mode && (strcmp(mode, "disable") == 0 || strcmp(mode, "allow") == 0))
+        log_warn("the database connection is not encrypted: set sslmode=verify-full", LOG_C("host", at),
+                 LOG_C("sslmode", mode));
+}
+
 bool pg_connect_options(const struct store_config *cfg, char *why, size_t why_size)
 {
     char *dsn = strndup(cfg->dsn.p, cfg->dsn.n), *error = NULL;
@@ -67,6 +85,7 @@ bool pg_connect_options(const struct store_config *cfg, char *why, size_t why_si
     PQfreemem(error);
     free(dsn);
     if (!options) return false;
+    warn_if_open_to_others(options);
     unsigned seconds = (cfg->connect_ms + 999) / 1000 / count_hosts(options); /* of each host; libpq takes at least 2 */
     char timeout[16];
     snprintf(timeout, sizeof timeout, "%u", seconds < 2 ? 2 : seconds);

@@ -72,7 +72,6 @@ static void fail_queue(void)
         struct pg_op *op = pg_pool.queue;
         pg_pool.queue = op->next;
         pg_pool.n_queue--;
-        pg_pool.stats.errors++;
         const char *why = pg_pool.closing ? "the store is closed" : *pg_pool.why ? pg_pool.why : "no answer";
         pg_pool_done(op, store_fail(op->c, SL_EUNAVAIL, "PostgreSQL cannot be reached: %s", why));
     }
@@ -85,7 +84,6 @@ sl_err pg_pool_run(struct pg_op *op)
 {
     call *c = op->c;
     if (!pg_pool.open || pg_pool.closing) return store_fail(c, SL_EUNAVAIL, "the store is closed");
-    pg_pool.stats.queries++;
     struct pg_conn *conn = op->tx ? op->tx->engine : NULL;
     if (conn) {
         pg_conn_send(conn, op);

@@ -267,7 +267,6 @@ static struct store_stats sqlite_stats(void)
 
 const struct backend sqlite_backend = {
     .name = "sqlite",
-    .durable = true,
     .open = sqlite_open,
     .close = sqlite_close,
     .read = sqlite_read,

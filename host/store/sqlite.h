@@ -53,7 +53,7 @@ void sqlite_close_handle(call *c, uv_handle_t *h); /* [S] until libuv has let go
 /* Statements (sqlite_run.c) */
 bool sqlite_note(struct statement *s); /* on the loop thread, before a statement goes to a connection */
 void sqlite_forget(struct statement *s);
-/* Runs s on k on the calling thread. SQLITE_BUSY of a query comes back as SL_EBUSY. Adds nothing to slowest_us. */
+/* Runs s on k on the calling thread. SQLITE_BUSY of a query comes back as SL_EBUSY. Does not set last_us. */
 sl_err sqlite_run(struct connection *k, call *c, struct statement *s, const sl_value *args, size_t n,
                   const sl_rows **out);
 sl_err sqlite_code(int rc); /* an extended result code as the contract's */

@@ -279,7 +279,7 @@ static sl_err run(call *c, struct statement *s, const sl_value *args, size_t n, 
     k->c = c;
     k->deadline = sqlite_deadline(c);
     k->may_yield = true;
-    if (!sqlite.memory && s->slowest_us > SLICE_US) {
+    if (!sqlite.memory && s->last_us > SLICE_US) {
         struct slow_write w = {
             .job = { .run = slow_run, .done = slow_done }, .c = c, .s = s, .args = args, .n = n, .out = out
         };
@@ -291,7 +291,7 @@ static sl_err run(call *c, struct statement *s, const sl_value *args, size_t n, 
         k->slice_end = start + SLICE_US * 1000;
         e = sqlite_run(k, c, s, args, n, out);
     }
-    s->slowest_us = (clock_monotonic() - start) / 1000;
+    s->last_us = (clock_monotonic() - start) / 1000;
     if (!s->reads) own->wrote = true;
     if (e) batch_lost(own);
     return e == SL_EBUSY ? SL_EUNAVAIL : e;

@@ -51,7 +51,7 @@ static sl_err read_aside(call *c, struct statement *s, const sl_value *args, siz
     crew_push(CREW_SIDE, &q.job);
     sl_err cut = call_wait(c, query_abandon, &q);
     if (cut) call_wait(c, NULL, NULL);
-    s->slowest_us = q.us;
+    s->last_us = q.us;
     sqlite.reading--;
     if (cut)
         return store_fail(c, cut,
@@ -74,7 +74,7 @@ sl_err sqlite_read(call *c, struct statement *s, const sl_value *args, size_t n,
         batch_leave(c);
         return e == SL_EBUSY ? SL_EUNAVAIL : e;
     }
-    if (s->slowest_us > SLICE_US) return read_aside(c, s, args, n, out);
+    if (s->last_us > SLICE_US) return read_aside(c, s, args, n, out);
     struct connection *k = &sqlite.conn[CONN_READ];
     k->slice_end = clock_monotonic() + SLICE_US * 1000;
     sl_err e = sqlite_run(k, c, s, args, n, out);

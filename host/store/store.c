@@ -26,7 +26,7 @@ static struct {
 
 const struct store_config *store_cfg(void) { return &store.cfg; }
 enum store_engine store_engine(void) { return store.engine; }
-bool store_durable(void) { return store.engine != STORE_MEMORY && store.backend && store.backend->durable; }
+bool store_durable(void) { return store.backend && store.engine != STORE_MEMORY; }
 bool store_in_transaction(const call *c) { return c->tx && c->tx->open; }
 bool store_pending(const call *c) { return c->tx && (c->tx->open || c->tx->deferred || c->tx->appended); }
 bool store_one_writer(void) { return store.engine != STORE_POSTGRES; }
@@ -190,7 +190,6 @@ static sl_err run(call *c, struct statement *s, const sl_value *args, size_t n, 
     if (s->reads && !store_in_transaction(c)) return store.backend->read(c, s, args, n, out);
     struct tx *t = note_of(c);
     if (!t->open) t->retry = false;
-    t->statements++;
     return store.backend->write(c, s, args, n, out);
 }
 
@@ -322,8 +321,12 @@ static struct after *end_transaction(struct tx *t)
     struct after *after = t->after;
     for (struct deferred *d = t->deferred; d; d = d->next)
         done_with(d->statement);
+    for (struct appended *a = t->appended; a; a = a->next) {
+        done_with(a->head);
+        done_with(a->insert);
+        done_with(a->advance);
+    }
     t->open = t->broken = false;
-    t->statements = 0;
     t->deferred = NULL;
     t->deferred_end = &t->deferred;
     t->n_deferred = 0;

@@ -169,6 +169,30 @@ static void a_bad_dsn_is_named(void **state)
     on_loop(bad_dsn);
 }
 
+/* libpq does not know sl_direct: a look at the whole DSN saw nothing when that stood in it. */
+static void open_to_others(call *c)
+{
+    char why[256], said[1000] = "";
+    FILE *to = tmpfile();
+    CHECK(to);
+    log_setup(SL_WARN, LOG_AS_TEXT, fileno(to));
+    struct store_config cfg = config("postgres://nobody@db.example:1/x?hostaddr=127.0.0.1&sslmode=disable&sl_direct=1",
+                                     1);
+    cfg.connect_ms = 300;
+    CHECK_ERR(store_open(c, &cfg, why, sizeof why), SL_EUNAVAIL);
+    log_flush();
+    log_setup(SL_ERROR, LOG_AS_TEXT, 2);
+    rewind(to);
+    said[fread(said, 1, sizeof said - 1, to)] = 0;
+    fclose(to);
+    CHECK(strstr(said, "the database connection is not encrypted") && strstr(said, "host=db.example"));
+}
+static void a_connection_without_encryption_is_warned_of_beside_sl_direct(void **state)
+{
+    (void)state;
+    on_loop(open_to_others);
+}
+
 /* ---- transactions ---- */
 
 static void transactions(call *c)
@@ -474,6 +498,7 @@ int main(void)
         cmocka_unit_test(results_are_limited_while_they_come),
         cmocka_unit_test(errors_have_their_codes),
         cmocka_unit_test(a_bad_dsn_is_named),
+        cmocka_unit_test(a_connection_without_encryption_is_warned_of_beside_sl_direct),
         cmocka_unit_test(a_call_commits_or_rolls_back),
         cmocka_unit_test(deferred_writes_are_counted),
         cmocka_unit_test(many_calls_share_a_small_pool),

@@ -1,6 +1,7 @@
 /* test_store_log.c - a log in the store: records in the order of the commits, each on the one before, all or nothing.
  */
 #include "store_unit.h"
+#include "store/statement.h"
 
 enum { CALLS = 64 };
 
@@ -136,12 +137,32 @@ static void a_log_without_its_head_takes_nothing(void **state)
     in_store(headless_body);
 }
 
+/* The log's statements beyond the cache's room belong to one call; LeakSanitizer tells what stays of them. */
+static void crowded_body(call *c)
+{
+    open_log(c, "");
+    for (int i = 0; i < STATEMENTS_MAX; i++)
+        CHECK(store_query(c, NULL, arena_printf(c->arena, "select %d", i), NULL, 0) == SL_OK);
+    for (int64_t i = 1; i <= 3; i++) {
+        int64_t number = i;
+        append_one(c, &number);
+        CHECK(number == SL_OK);
+    }
+    CHECK(N(c, "select n from head") == 3 && broken(c) == 0);
+}
+static void a_log_whose_statements_find_the_cache_full_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    in_store(crowded_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_stand_in_the_order_of_the_commits),
         cmocka_unit_test(a_record_that_cannot_be_appended_fails_its_batch),
         cmocka_unit_test(a_log_without_its_head_takes_nothing),
+        cmocka_unit_test(a_log_whose_statements_find_the_cache_full_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
