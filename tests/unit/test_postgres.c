@@ -352,7 +352,8 @@ static void lock_both(call *c)
 {
     int me = world.seen[0]++;
     CHECK_ERR(query(c, NULL, "update things set name = name where id = $1", I(me)), SL_OK);
-    call_sleep(c, 50);
+    for (world.seen[3]++; world.seen[3] < 2;) /* each has its row before it asks for the other's */
+        if (call_sleep(c, 5)) break;
     sl_err e = query(c, NULL, "update things set name = name where id = $1", I(1 - me));
     if (!e) e = store_commit(c);
     if (!e)
