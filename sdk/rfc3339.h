@@ -14,7 +14,8 @@ static inline sl_str sl_time_text(sl_call *c, int64_t us)
                      tm.tm_min, tm.tm_sec, (int)(us % 1000000));
 }
 
-/* "250ms" "15s" "5m" "1h30m", a bare number is seconds; milliseconds, or `absent` when the text is absent or malformed.
+/* "250ms" "15s" "5m" "1h30m" "30d", a bare number is seconds; milliseconds, or `absent` when the text is absent or
+ * malformed.
  */
 static inline int64_t sl_duration_ms(sl_str s, int64_t absent)
 {
@@ -43,8 +44,12 @@ static inline int64_t sl_duration_ms(sl_str s, int64_t absent)
         } else if (s.p[i] == 'h') {
             unit = 3600000;
             i++;
+        } else if (s.p[i] == 'd') {
+            unit = 86400000;
+            i++;
         } else
             return absent;
+        if (v > (INT64_MAX - total) / unit) return absent;
         total += v * unit;
     }
     return total;

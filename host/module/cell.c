@@ -3,7 +3,6 @@
 #include "module/cell_host.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>

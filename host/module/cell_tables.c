@@ -4,8 +4,6 @@
 
 enum { FETCH_FIELDS_MAX = 1000 };
 
-static sl_err ready(sl_call *pub, const char *what, bool in_transaction) { return may_wait(pub, what, in_transaction); }
-
 /* Absent with a length is a plugin's bug that in process is found by the table; keep it one here. */
 static bool sane(sl_str s) { return s.p || s.n == 0; }
 
@@ -26,7 +24,7 @@ static sl_err rows_question(sl_call *pub, enum frame_op op, sl_str sql, const sl
 static sl_err child_query(sl_call *pub, const sl_rows **out, sl_str sql, const sl_value *args, uint32_t n)
 {
     struct frame f;
-    sl_err e = ready(pub, "query", true);
+    sl_err e = may_wait(pub, "query", true);
     if (out) *out = NULL;
     if (e || (e = rows_question(pub, FRAME_QUERY, sql, args, n, &f))) return e;
     const sl_rows *rows = get_rows(&f, ((call *)pub)->arena);
@@ -37,7 +35,7 @@ static sl_err child_query(sl_call *pub, const sl_rows **out, sl_str sql, const s
 static sl_err child_reply_list(sl_call *pub, sl_str sql, const sl_value *args, uint32_t n)
 {
     struct frame f;
-    sl_err e = ready(pub, "reply_list", true);
+    sl_err e = may_wait(pub, "reply_list", true);
     if (e || (e = rows_question(pub, FRAME_LIST, sql, args, n, &f))) return e;
     child_forget_reply((call *)pub); /* the host has replied: this is the newest answer */
     return SL_OK;
@@ -46,7 +44,7 @@ static sl_err child_reply_list(sl_call *pub, sl_str sql, const sl_value *args, u
 static sl_err child_lock(sl_call *pub, sl_str name)
 {
     struct frame f;
-    sl_err e = ready(pub, "lock", true);
+    sl_err e = may_wait(pub, "lock", true);
     if (e || !sane(name)) return e ? e : SL_EINVAL;
     struct cell_question q = question_begin((call *)pub, FRAME_LOCK);
     put_str(q.out, name);
@@ -56,7 +54,7 @@ static sl_err child_lock(sl_call *pub, sl_str name)
 static sl_err child_commit(sl_call *pub)
 {
     struct frame f;
-    sl_err e = ready(pub, "commit", true);
+    sl_err e = may_wait(pub, "commit", true);
     return e ? e : question_end((call *)pub, question_begin((call *)pub, FRAME_COMMIT), true, &f);
 }
 
@@ -71,7 +69,7 @@ static const sl_store child_store = { .size = sizeof(sl_store),
 static sl_err child_publish(sl_call *pub, sl_str topic, sl_str key, sl_str json)
 {
     struct frame f;
-    sl_err e = ready(pub, "publish", true);
+    sl_err e = may_wait(pub, "publish", true);
     if (e || !sane(topic) || !sane(key) || !sane(json)) return e ? e : SL_EINVAL;
     struct cell_question q = question_begin((call *)pub, FRAME_PUBLISH);
     put_str(q.out, topic);
@@ -83,7 +81,7 @@ static sl_err child_publish(sl_call *pub, sl_str topic, sl_str key, sl_str json)
 static sl_err child_ask(sl_call *pub, sl_str entry, sl_str json, uint32_t timeout_ms, const sl_msg **out)
 {
     struct frame f;
-    sl_err e = ready(pub, "ask", false);
+    sl_err e = may_wait(pub, "ask", false);
     if (out) *out = NULL;
     if (e || !sane(entry) || !sane(json)) return e ? e : SL_EINVAL;
     struct cell_question q = question_begin((call *)pub, FRAME_ASK);
@@ -108,7 +106,7 @@ static sl_err child_enqueue(sl_call *pub, const sl_job *job)
 {
     struct frame f;
     sl_job j = { 0 };
-    sl_err e = ready(pub, "enqueue", true);
+    sl_err e = may_wait(pub, "enqueue", true);
     if (e) return e;
     if (!job || job->size < offsetof(sl_job, run_at) + sizeof job->run_at) return SL_EINVAL;
     memcpy(&j, job, job->size < sizeof j ? job->size : sizeof j);
@@ -125,7 +123,7 @@ static sl_err child_enqueue(sl_call *pub, const sl_job *job)
 static sl_err child_cancel(sl_call *pub, sl_str kind, sl_str key)
 {
     struct frame f;
-    sl_err e = ready(pub, "cancel", true);
+    sl_err e = may_wait(pub, "cancel", true);
     if (e || !sane(kind) || !sane(key)) return e ? e : SL_EINVAL;
     struct cell_question q = question_begin((call *)pub, FRAME_UNQUEUE);
     put_str(q.out, kind);
@@ -136,7 +134,7 @@ static sl_err child_cancel(sl_call *pub, sl_str kind, sl_str key)
 static sl_err child_retry(sl_call *pub, uint32_t delay_ms, sl_str why)
 {
     struct frame f;
-    sl_err e = ready(pub, "retry", true);
+    sl_err e = may_wait(pub, "retry", true);
     if (e || !sane(why)) return e ? e : SL_EINVAL;
     struct cell_question q = question_begin((call *)pub, FRAME_RETRY);
     put_u32(q.out, delay_ms);
@@ -172,7 +170,7 @@ static sl_err child_fetch(sl_call *pub, const sl_request *r, const sl_response *
 {
     struct frame f;
     sl_request w = { 0 };
-    sl_err e = ready(pub, "fetch", false);
+    sl_err e = may_wait(pub, "fetch", false);
     if (out) *out = NULL;
     if (e) return e;
     if (!r || r->size < offsetof(sl_request, n_headers) + sizeof r->n_headers) return SL_EINVAL;

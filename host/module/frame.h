@@ -49,8 +49,8 @@ enum {
     FRAME_MAX = 72 << 20,
     FRAME_HEAD = 12,
     FRAME_ITEMS_MAX = 1 << 16,
-    FRAME_CELLS_MAX = 1 << 24
-}; /* cells: of rows */
+    FRAME_CELLS_MAX = 1 << 24 /* of all rows of an answer */
+};
 
 /* ---- writing: frame_begin, values, frame_end; the frame lies at the end of the buffer ---- */
 size_t frame_begin(buf *b, enum frame_op op, uint32_t call); /* returns where it starts, for frame_end */

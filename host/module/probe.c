@@ -207,6 +207,7 @@ static bool child_start(struct child *c, struct probe *p)
     close(ends[1]);
     if (c->pid < 0) {
         close(ends[0]);
+        c->pid = 0; /* its place is free: probe_all would wait for it for ever */
         snprintf(p->why, sizeof p->why, "cannot be probed: fork: %s", strerror(error));
         return false;
     }

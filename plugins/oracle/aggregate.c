@@ -1,8 +1,7 @@
 /* aggregate.c - decimal arithmetic on digits, so that a median has no artefacts of binary floating point. */
 #include "aggregate.h"
 
-/* value = (minus ? -1 : 1) * digits * 10^-scale; digits are 0..9, most significant first, `n` of them, right aligned.
- */
+/* value = (minus ? -1 : 1) * digits * 10^-scale; digits are 0..9, most significant first, right aligned. */
 enum { DIGITS = 272, EXPONENT_MAX = 64 };
 struct decimal {
     int minus, scale;

@@ -167,8 +167,7 @@ static struct attempt disagreement(const char *code, const char *sentence)
     return a;
 }
 
-/* None went well: worth another try when one of them is; the sentence is the first source's, or says that all failed.
- */
+/* None went well: worth another try when one of them is; the rest is the first source's. */
 static struct attempt all_failed(const struct attempt *a, size_t n)
 {
     struct attempt end = a[0];

@@ -66,12 +66,16 @@ sl_err oracle_create(sl_call *c, void **self)
     o->resolver_key = keep(&to, key);
     split_tokens(o, keep(&to, tokens));
     read_types(c, o, &to);
-    *self = o;
+    sl_err e = SL_OK;
     if (o->timeout_ms < 100 || o->timeout_ms > 60000)
-        return sl_problem(c, 500, "bad_timeout", "oracle: timeout must be between 100ms and 60s.");
-    if (o->backoff_us < 1000)
-        return sl_problem(c, 500, "bad_backoff", "oracle: backoff (ORACLE_BACKOFF) must be at least 1ms.");
-    return SL_OK;
+        e = sl_problem(c, 500, "bad_timeout", "oracle: timeout must be between 100ms and 60s.");
+    else if (o->backoff_us < 1000)
+        e = sl_problem(c, 500, "bad_backoff", "oracle: backoff (ORACLE_BACKOFF) must be at least 1ms.");
+    if (e)
+        oracle_destroy(o); /* the host destroys only what was created */
+    else
+        *self = o;
+    return e;
 }
 
 void oracle_destroy(void *self)

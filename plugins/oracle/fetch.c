@@ -20,7 +20,7 @@ static sl_err fetch_one(sl_call *c, const struct oracle *o, const struct work *w
         attempt_fail(a, ATTEMPT_FAILED, "source_disabled", "forbidden", SL("The data source is disabled."));
         return SL_OK;
     }
-    if (!outgoing_build(c, o, source, account, sl_cell_text(w->row, w->at, "payload"), out, a)) return SL_OK;
+    if (!outgoing_build(c, source, account, sl_cell_text(w->row, w->at, "payload"), out, a)) return SL_OK;
     sl_request request = { .size = sizeof request,
                            .timeout_ms = (uint32_t)o->timeout_ms,
                            .max_bytes = (uint32_t)o->result_max,

@@ -4,9 +4,8 @@
 #include <service_layer/plugin.h>
 
 /* `$`, `.name`, `['name']`, `[0]`, `[-1]`, `[1:3]`, `[0,2]`, `['a','b']`, `.*`, `[*]` and `..name`; at most 6 steps
- * down
- * (`..` takes one per level it looks at) and 1,024 values at a time. */
-enum { JSONPATH_DEPTH = 6, JSONPATH_VALUES = 1024, JSON_DEPTH_MAX = 64 };
+ * down (`..` takes one per level it looks at), 1,024 values at a time and 1,024 bytes of text. */
+enum { JSONPATH_DEPTH = 6, JSONPATH_VALUES = 1024, JSONPATH_TEXT_MAX = 1024 };
 
 /* NULL when `path` is well formed, else what is wrong. */
 const char *jsonpath_check(sl_str path);

@@ -1,6 +1,5 @@
 /* jsontext.c - reads JSON within limits and writes it as Neo's nodes do, so that results agree byte by byte. */
 #include "jsontext.h"
-#include "jsonpath.h"
 #include <math.h>
 
 /* Jansson descends by recursion and a fiber's stack is small, so depth is checked before it reads. */

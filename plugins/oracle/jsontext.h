@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <service_layer/plugin.h>
 
-enum { JSONPATH_TEXT_MAX = 1024 };
+enum { JSON_DEPTH_MAX = 64 };
 
 /* Any JSON value, nested at most JSON_DEPTH_MAX deep. NULL: *wrong says why. The second keeps whole numbers whole; the
  * first makes all numbers doubles, as Neo does. */

@@ -1,5 +1,6 @@
 /* oracle.c - fetches outside data on request and delivers the answer once. */
 #include "oracle.h"
+#include "jsonpath.h"
 
 #define TEXT          "\"type\":\"string\""
 #define COUNT         "\"type\":\"integer\""
@@ -159,10 +160,10 @@ static sl_err limits(void *self, sl_call *c)
     sl_json_open(&j, NULL, '{');
     sl_json_int(&j, "url_max_bytes", (int64_t)o->url_max);
     sl_json_int(&j, "filter_max_bytes", (int64_t)o->filter_max);
-    sl_json_int(&j, "filter_max_depth", 6);
-    sl_json_int(&j, "filter_max_values", 1024);
+    sl_json_int(&j, "filter_max_depth", JSONPATH_DEPTH);
+    sl_json_int(&j, "filter_max_values", JSONPATH_VALUES);
     sl_json_int(&j, "result_max_bytes", (int64_t)o->result_max);
-    sl_json_int(&j, "payload_max_bytes", 65536);
+    sl_json_int(&j, "payload_max_bytes", PAYLOAD_MAX);
     sl_json_text(&j, "timeout", sl_format(c, "%lldms", (long long)o->timeout_ms));
     sl_json_int(&j, "max_redirects", o->redirects);
     sl_json_int(&j, "max_sources", SOURCES_MAX);

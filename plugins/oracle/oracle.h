@@ -3,7 +3,7 @@
 #define ORACLE_H
 #include <service_layer/json.h>
 
-enum { SOURCES_MAX = 9, HEADERS_MAX = 40, SECRETS_MAX = 16, TYPES_MAX = 32, TOKENS_MAX = 32 };
+enum { SOURCES_MAX = 9, HEADERS_MAX = 40, SECRETS_MAX = 16, TYPES_MAX = 32, TOKENS_MAX = 32, PAYLOAD_MAX = 65536 };
 enum { METRIC_ATTEMPTS, METRIC_REQUESTS, METRIC_OLDEST, METRIC_PENDING };
 
 /* The configuration, read once; `self` of every handler. Text is malloc'ed in one block. */
@@ -52,7 +52,6 @@ sl_err source_missing(sl_call *c, sl_str id);
 
 /* ---- requests.c ---- */
 sl_handler request_create, request_list, request_get, request_cancel, request_replay;
-sl_err request_reply(sl_call *c, int32_t status, sl_str id); /* [S] */
 sl_err request_missing(sl_call *c);
 sl_err request_schedule(sl_call *c, sl_str id, int64_t run,
                         int64_t at); /* the job of the next run; joins the transaction */
@@ -66,8 +65,8 @@ struct outgoing {
     size_t n_secrets;
 };
 /* [S] Resolves {{secret:NAME}}; fills a->error and a->code and returns 0 when it cannot be built. */
-int outgoing_build(sl_call *c, const struct oracle *o, const sl_rows *source, sl_str account, sl_str payload,
-                   struct outgoing *out, struct attempt *a);
+int outgoing_build(sl_call *c, const sl_rows *source, sl_str account, sl_str payload, struct outgoing *out,
+                   struct attempt *a);
 sl_str outgoing_redact(sl_call *c, const struct outgoing *out, sl_str text);
 const char *template_check(sl_str text); /* NULL, or what is wrong with its {{secret:NAME}} references */
 

@@ -228,6 +228,11 @@ static int add_header(sl_call *c, struct outgoing *out, const struct names *name
     if (out->n_headers == HEADERS_MAX) return 1; /* the schema allows fewer */
     expand(&t, names, value, IN_HEADER);
     sl_str expanded = done(&t);
+    if (!sl_given(expanded)) {
+        attempt_fail(a, ATTEMPT_FAILED, "request_too_large", "error",
+                     sl_format(c, "Header %s with its secrets is larger than 1 MiB.", name));
+        return 0;
+    }
     for (size_t i = 0; i < expanded.n; i++)
         if (((unsigned char)expanded.p[i] < ' ' && expanded.p[i] != '\t') || expanded.p[i] == 0x7f) {
             attempt_fail(a, ATTEMPT_FAILED, "secret_unfit", "error",
@@ -268,13 +273,12 @@ static int build_url(sl_call *c, const struct names *names, sl_str url, sl_str p
     return 0;
 }
 
-int outgoing_build(sl_call *c, const struct oracle *o, const sl_rows *source, sl_str account, sl_str payload,
-                   struct outgoing *out, struct attempt *a)
+int outgoing_build(sl_call *c, const sl_rows *source, sl_str account, sl_str payload, struct outgoing *out,
+                   struct attempt *a)
 {
     sl_str url = sl_cell_text(source, 0, "url"), headers = sl_cell_text(source, 0, "headers"),
            body = sl_cell_text(source, 0, "body");
     struct names names = { .n = 0 };
-    (void)o;
     memset(out, 0, sizeof *out);
     out->method = sl_cell_text(source, 0, "method");
     int in_query = sl_is(out->method, "GET") || sl_is(out->method, "HEAD");
@@ -293,6 +297,11 @@ int outgoing_build(sl_call *c, const struct oracle *o, const sl_rows *source, sl
         struct text t = { .c = c };
         expand(&t, &names, body, IN_BODY);
         out->body = done(&t);
+        if (!sl_given(out->body)) {
+            attempt_fail(a, ATTEMPT_FAILED, "request_too_large", "error",
+                         SL("The body with its secrets is larger than 1 MiB."));
+            return 0;
+        }
     }
     return add_headers(c, out, &names, headers, out->body.n > 0, a);
 }

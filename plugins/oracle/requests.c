@@ -4,7 +4,6 @@
 #include "jsonpath.h"
 #include "rfc3339.h"
 
-enum { PAYLOAD_MAX = 65536, HISTORY_MAX = 200 };
 #define ENDED "('succeeded', 'failed', 'dead_letter', 'cancelled', 'expired')"
 
 sl_err request_schedule(sl_call *c, sl_str id, int64_t run, int64_t at)
@@ -195,7 +194,8 @@ static sl_err widen(sl_call *c, const sl_rows *rows, const char *const names[2],
     return SL_OK;
 }
 
-sl_err request_reply(sl_call *c, int32_t status, sl_str id)
+/* [S] */
+static sl_err request_reply(sl_call *c, int32_t status, sl_str id)
 {
     static const char *const names[2] = { "attempt_log", "earlier_outcomes" };
     const sl_rows *rows;

@@ -12,7 +12,7 @@ static sl_err check_runner(const struct oracle *o, sl_call *c)
 }
 
 /* A source as the ready request for it, secrets filled in; or why it cannot be asked. */
-static sl_err write_source(sl_call *c, const struct oracle *o, const struct work *w, sl_str id, sl_json *j)
+static sl_err write_source(sl_call *c, const struct work *w, sl_str id, sl_json *j)
 {
     const sl_rows *source;
     struct attempt a = { .outcome = ATTEMPT_OK };
@@ -25,7 +25,9 @@ static sl_err write_source(sl_call *c, const struct oracle *o, const struct work
     sl_json_text(j, "source_id", id);
     if (source->rows == 0)
         attempt_fail(&a, ATTEMPT_FAILED, "source_not_found", "not_found", SL("The data source was deleted."));
-    else if (outgoing_build(c, o, source, account, sl_cell_text(w->row, w->at, "payload"), out, &a)) {
+    else if (!sl_cell_int(source, 0, "enabled"))
+        attempt_fail(&a, ATTEMPT_FAILED, "source_disabled", "forbidden", SL("The data source is disabled."));
+    else if (outgoing_build(c, source, account, sl_cell_text(w->row, w->at, "payload"), out, &a)) {
         sl_json_text(j, "method", out->method);
         sl_json_text(j, "url", out->url);
         sl_json_open(j, "headers", '{');
@@ -39,7 +41,7 @@ static sl_err write_source(sl_call *c, const struct oracle *o, const struct work
     return SL_OK;
 }
 
-static sl_err write_leased(sl_call *c, const struct oracle *o, const struct work *w, sl_json *j)
+static sl_err write_leased(sl_call *c, const struct work *w, sl_json *j)
 {
     sl_str others = sl_cell_text(w->row, w->at, "alternate_source_ids"), id = sl_cell_text(w->row, w->at, "source_id");
     static const char *const texts[] = { "id", "account_id", "payload", "aggregation", "filter", "lease" };
@@ -51,7 +53,7 @@ static sl_err write_leased(sl_call *c, const struct oracle *o, const struct work
     sl_json_open(j, "sources", '[');
     for (unsigned i = 0; i < SOURCES_MAX && sl_given(id); i++) {
         char at[8];
-        sl_err e = write_source(c, o, w, id, j);
+        sl_err e = write_source(c, w, id, j);
         if (e) return e;
         (void)snprintf(at, sizeof at, "/%u", i);
         id = sl_json_at(c, others, at);
@@ -82,7 +84,7 @@ sl_err runner_lease(void *self, sl_call *c)
     sl_json_open(&j, "items", '[');
     for (uint32_t i = 0; i < rows->rows; i++) {
         struct work w = work_of(rows, i);
-        e = write_leased(c, o, &w, &j);
+        e = write_leased(c, &w, &j);
         if (e) return e;
     }
     sl_json_close(&j, ']');

@@ -141,6 +141,7 @@ sl_err work_postpone(sl_call *c, const struct work *w, int64_t wait_us)
 sl_err work_expire(sl_call *c, const struct work *w)
 {
     const sl_rows *rows;
+    sl_str account = sl_cell_text(w->row, w->at, "account_id");
     sl_err e = sl_query(
         c, &rows,
         "update oracle_requests set status = 'expired', error = 'The request expired before an answer came.', "
@@ -152,5 +153,6 @@ sl_err work_expire(sl_call *c, const struct work *w)
     const sl_str label[] = { SL("expired") };
     sl_count(c, METRIC_REQUESTS, 1, label, 1);
     return sl_publish(c, "oracle.completed", w->id,
-                      sl_format(c, "{\"id\":\"%.*s\",\"status\":\"expired\"}", (int)w->id.n, w->id.p));
+                      sl_format(c, "{\"id\":\"%.*s\",\"account_id\":\"%.*s\",\"status\":\"expired\"}", (int)w->id.n,
+                                w->id.p, (int)account.n, account.p));
 }

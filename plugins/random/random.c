@@ -50,14 +50,14 @@ static sl_err create(sl_call *c, void **self)
     struct state *s = sodium_malloc(sizeof *s);
     if (!s) return sl_problem(c, 500, "no_memory", "There is no memory for the signing key.");
     sodium_memzero(s, sizeof *s);
-    *self = s;
-    if (text.n == 0) return SL_OK;
-    const char *wrong = signing_key_read(text, s->secret_key, s->public_key);
+    const char *wrong = text.n ? signing_key_read(text, s->secret_key, s->public_key) : NULL;
     if (wrong) {
+        sodium_free(s); /* the host destroys only what was created */
         sl_str detail = sl_format(c, "RANDOM_SIGNING_KEY cannot be used: %s.", wrong);
         return sl_problem(c, 500, "bad_signing_key", detail.p ? detail.p : "RANDOM_SIGNING_KEY cannot be used.");
     }
-    s->configured = 1;
+    s->configured = text.n > 0;
+    *self = s;
     return SL_OK;
 }
 

@@ -91,7 +91,8 @@ sl_err secret_find(sl_call *c, int deleted_too, const sl_rows **rows)
     return e ? e : secret_missing(c, sl_path(c, "name"));
 }
 
-sl_err secret_reply(sl_call *c, int32_t status, sl_str id)
+/* [S] Its metadata. */
+static sl_err secret_reply(sl_call *c, int32_t status, sl_str id)
 {
     const sl_rows *rows;
     sl_err e = sl_query(c, &rows, METADATA "where s.tenant = $1 and s.account_id = $2 and s.id = $3",

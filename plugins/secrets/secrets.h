@@ -11,7 +11,6 @@ sl_err secret_missing(sl_call *c, sl_str name); /* the 404 problem that names it
 /* [S] The secret of the path as a row (id, name, version, acl, deleted_at ...) or a 404; deleted ones only if asked
  * for. */
 sl_err secret_find(sl_call *c, int deleted_too, const sl_rows **rows);
-sl_err secret_reply(sl_call *c, int32_t status, sl_str id); /* [S] its metadata */
 
 /* ---- values.c ---- */
 /* The authenticated data of a value: tenant, account, name and version as a JSON array, so no two can be confused. */

@@ -58,7 +58,7 @@ static bool header_is(const char *line, size_t n, const char *name, const char *
     return true;
 }
 
-size_t take_header(char *p, size_t size, size_t n, void *arg)
+static size_t take_header(char *p, size_t size, size_t n, void *arg)
 {
     struct exchange *x = arg;
     const char *retry = NULL;
@@ -242,7 +242,8 @@ struct answer http_call(const struct call *c)
     }
 }
 
-int status_code(int status)
+/* The exit code for an HTTP status. */
+static int status_code(int status)
 {
     if (status < 400) return status >= 200 && status < 300 ? DONE : BROKEN;
     if (status == 401 || status == 403) return DENIED;

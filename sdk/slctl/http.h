@@ -15,7 +15,6 @@ struct exchange {
 };
 /* The one handle, set up for the call; answers go to `x` until other functions are set. */
 CURL *http_prepare(const struct call *c, struct exchange *x);
-size_t take_header(char *p, size_t size, size_t n, void *arg);
 
 /* ---- sse.c ---- */
 enum { SSE_ID = 200, SSE_LINE = 8 << 20 }; /* bytes of an id or name; of a line and of an event's data */

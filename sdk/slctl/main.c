@@ -35,8 +35,8 @@ const struct builtin builtins[] = {
     { NULL, NULL, NULL, NULL },
 };
 
-/* Words of the original slctl for what is called otherwise here. */
-const char *alias_of(const char *words)
+/* The operationId that words of the original's slctl mean, where it is called otherwise here. */
+static const char *alias_of(const char *words)
 {
     static const struct {
         const char *words, *id;

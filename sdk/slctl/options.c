@@ -29,7 +29,8 @@ const struct flag global_flags[] = {
     { NULL, 0, false, NULL },
 };
 
-enum format format_by_name(const char *name)
+/* FORMAT_AUTO: none. */
+static enum format format_by_name(const char *name)
 {
     static const char *const names[] = { "json", "yaml", "table", "wide" };
     for (size_t i = 0; i < 4; i++)

@@ -57,9 +57,9 @@ _Noreturn void fail(int code, const char *format, ...) __attribute__((format(pri
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A whole file, "-" is standard input; fails with USAGE. *n may be NULL. */
 char *read_file(const char *path, size_t *n);
-/* Writes a file with mode 0600 beside and renames it; false leaves errno. */
+/* Writes a file with mode 0600 beside and renames it, in directories of mode 0700 that are made as needed; false leaves
+ * errno. */
 bool write_private(const char *path, const char *p, size_t n);
-bool make_parents(const char *path); /* directories of mode 0700 */
 /* "15s", "1m30s", "250ms", or seconds; -1 when it is none or above a day. */
 long parse_ms(const char *s);
 bool starts(const char *s, const char *with);
@@ -87,7 +87,6 @@ bool global_flag(int argc, char **argv, int *i);
 /* Flags that say whom to talk to; they are never a field of a command. */
 bool connection_flag(const char *name);
 void connection_flags(int argc, char **argv); /* takes them (and -v, --refresh) wherever they stand */
-enum format format_by_name(const char *name); /* FORMAT_AUTO: none */
 void options_finish(void);                    /* fills in what is not given: environment, then the context */
 
 /* ---- yaml.c ---- */
@@ -126,7 +125,6 @@ struct answer {
 };
 /* Asks, repeating what may be repeated until options.timeout_ms has passed. What it returns is kept. */
 struct answer http_call(const struct call *c);
-int status_code(int status); /* the exit code for an HTTP status */
 /* Says why the call failed, in the problem's words; returns the exit code. */
 int complain(const struct answer *a);
 int64_t now_ms(void); /* monotonic */
@@ -192,11 +190,8 @@ const char *field_flag_name(const struct fields *f, const struct field *field); 
 const struct field *field_find(const struct fields *f, const char *flag);       /* by the name of its flag */
 
 /* ---- value.c: text of the command line into JSON by a schema ---- */
-/* Kept; fails with USAGE. `flag` is for messages. */
-json_t *value_read(const struct document *d, json_t *schema, const char *flag, const char *text);
 /* Puts `text` at the dotted `path` of the body, making objects and arrays on its way. */
 void value_set(const struct document *d, json_t *schema, json_t *body, const char *path, const char *text);
-const char *number_text(const json_t *v);                  /* shortest that reads back the same */
 const char *value_text(const json_t *v, const char *flag); /* a scalar as it goes into a path or query */
 
 /* ---- output.c, table.c ---- */
@@ -245,14 +240,13 @@ int diag_command(int argc, char **argv); /* diag.c */
 const char *redact_text(const char *text);
 json_t *redact_json(const json_t *v);
 void redact_lines(struct text *out, char *text); /* cuts `text` up */
-int audit_verify_command(int argc, char **argv);
-int events_tail_command(int argc, char **argv);
+int audit_verify_command(int argc, char **argv); /* audit.c */
+int events_tail_command(int argc, char **argv);  /* events.c */
 
 struct builtin {
     const char *words; /* "context use" */
     int (*run)(int argc, char **argv);
     const char *usage, *doc;
 };
-extern const struct builtin builtins[];  /* main.c; ends with NULL words */
-const char *alias_of(const char *words); /* the operationId that these words of the original's slctl mean */
+extern const struct builtin builtins[]; /* main.c; ends with NULL words */
 #endif

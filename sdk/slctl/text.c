@@ -243,7 +243,7 @@ char *read_file(const char *path, size_t *n)
     return t.p;
 }
 
-bool make_parents(const char *path)
+static bool make_parents(const char *path)
 {
     char *copy = keep_copy(path, strlen(path));
     for (char *p = copy + 1; *p; p++) {

@@ -19,7 +19,8 @@ static const char *argument(const char *text, bool *hidden)
     return all;
 }
 
-const char *number_text(const json_t *v)
+/* Shortest that reads back the same. */
+static const char *number_text(const json_t *v)
 {
     if (json_is_integer(v)) return keep_text("%" JSON_INTEGER_FORMAT, json_integer_value(v));
     double d = json_real_value(v);
@@ -64,6 +65,8 @@ static json_t *read_number(const char *text)
     json_t *v = json_read(text, strlen(text), why, sizeof why);
     return json_is_number(v) ? v : NULL;
 }
+
+static json_t *value_read(const struct document *d, json_t *schema, const char *flag, const char *text);
 
 /* "k=v,k2=v2" for an object whose fields are not named by the schema. */
 static json_t *read_pairs(const struct document *d, json_t *schema, const char *flag, const char *text)
@@ -125,7 +128,8 @@ static json_t *value_convert(const struct document *d, json_t *schema, const cha
     fail(USAGE, "--%s %s: must be %s.", flag, visible(text), type_words(d, schema));
 }
 
-json_t *value_read(const struct document *d, json_t *schema, const char *flag, const char *text)
+/* Kept; fails with USAGE. `flag` is for messages. */
+static json_t *value_read(const struct document *d, json_t *schema, const char *flag, const char *text)
 {
     bool hidden = false;
     text = argument(text, &hidden);

@@ -1,5 +1,5 @@
 /* watch.c - asks again and again: redraws on a terminal, else prints only what is new or has changed. */
-#include "http.h"
+#include "slctl.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -146,6 +146,17 @@ def test_a_secret_that_may_not_be_used_fails_the_request(server, http_source, or
     assert len(http_source.hits("/acl")) == before + 1
 
 
+def test_what_secrets_make_larger_than_a_mebibyte_is_not_left_out_of_the_request(server, http_source, oracle):
+    http_source.answer("/large", body="{}")
+    before = len(http_source.hits("/large"))
+    server.post(f"/accounts/{oracle.account}/secrets", json={"name": "large", "value": "x" * 65536, "acl": ["oracle"]})
+    text = "{{secret:large}}" * 17
+    for more in ({"method": "POST", "body": text}, {"headers": {"A": text}}):
+        r = oracle.answer(oracle.source("/large", **more))
+        assert r["status"] == "failed" and r["error_code"] == "request_too_large" and "1 MiB" in r["error"], r
+    assert len(http_source.hits("/large")) == before
+
+
 # ---- how it ends ----
 
 def test_success_records_its_attempt(http_source, oracle):

@@ -75,6 +75,14 @@ def test_a_lost_lease_returns_the_request(runners):
     assert s.work(r, "complete", lease=second["lease"], result="in time").json()["result"] == "in time"
 
 
+def test_a_runner_does_not_get_a_source_that_was_disabled_meanwhile(runners):
+    s = runners
+    s.ask()
+    assert s.patch(f"{s.at}/sources/{s.source}", json={"enabled": False}).status_code == 200
+    asked = s.lease().json()["items"][0]["sources"]
+    assert asked == [{"source_id": s.source, "error": "The data source is disabled."}]
+
+
 def test_runners_take_batches_without_overlap(runners):
     s = runners
     asked = {s.ask() for _ in range(10)}
@@ -138,6 +146,8 @@ def test_a_request_expires_and_its_replay_has_its_own_time(start, dsn, http_sour
     assert r["expires_at"]
     body = s.until(f"{at}/requests/{r['id']}", lambda b: b["status"] not in ("pending", "running"), seconds=15)
     assert body["status"] == "expired" and body["error_code"] == "expired" and body["result_code"] == "timeout"
+    events = s.get("/system/events?topic=oracle.completed").json()["items"]
+    assert [e["payload"] for e in events] == [{"id": r["id"], "account_id": a, "status": "expired"}]
     http_source.answer(path, body="ok")
     assert s.post(f"{at}/requests/{r['id']}/replay").status_code == 200
     body = s.until(f"{at}/requests/{r['id']}", lambda b: b["status"] not in ("pending", "running"))

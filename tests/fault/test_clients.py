@@ -1,5 +1,4 @@
 """test_clients.py - clients that are slow, half open, or many: they are cut or carried, and the others do not notice."""
-import os
 import resource
 import selectors
 import socket
@@ -9,7 +8,7 @@ import time
 import pytest
 import reloads
 import requests
-from server import BUILD, ROOT, TOKEN, Server
+from server import BUILD, ROOT, TOKEN
 
 IDLE, ACTIVE = 10000, 2000
 CONFIG = f'''modules: {{dirs: ["{BUILD}/plugins", "{BUILD}/test-plugins"], migration_dirs: ["{ROOT}/migrations", "{ROOT}/tests/contract/plugins/migrations"], isolation: none}}

@@ -4,8 +4,9 @@ import os
 import subprocess
 import threading
 import pytest
+import requests
 from faults import Faults
-from server import Server
+from server import TOKEN
 from test_crash import every_account
 
 
@@ -24,8 +25,6 @@ def small_disk(tmp_path):
 def write(server, acknowledged, n, threads=8):
     """Accounts by several clients; what was acknowledged, and the other answers."""
     lock, others = threading.Lock(), []
-    import requests
-    from server import TOKEN
 
     def go(worker):
         session = requests.Session()

@@ -2,6 +2,7 @@
 import hashlib
 import os
 import random
+import threading
 import time
 import pytest
 import requests
@@ -102,7 +103,6 @@ class Run:
     def crash_during_a_write(self):
         """Killed while a create is under way: it is there whole, or not at all. The trace does not depend on which."""
         owner, pause = f"crash{self.rng.randrange(10 ** 9)}", self.rng.uniform(0, 0.004)
-        import threading
         result = []
 
         def go():

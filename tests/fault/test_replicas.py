@@ -2,7 +2,7 @@
 import threading
 import time
 import requests
-from server import TOKEN, Server
+from server import TOKEN
 
 
 def make_requests(servers, account, source, n):

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+import reloads
 from faults import Faults
 from http_source import HttpSource
 
@@ -151,7 +152,6 @@ def test_hostile_sources_end_in_time_and_harm_nobody(start, tmp_path):
     for name, address in (("into_a_private_network", "127.0.0.2"), ("to_the_metadata_service", "169.254.169.254")):
         assert f"leads to {address}" in figures[name][2] and "does not allow" in figures[name][2], figures[name]
     assert servers["endless_chunks"].sent < 64 << 20 and servers["huge_length"].sent < 64 << 20, "far more than the limit was read"
-    import reloads
     assert reloads.resident(server) < 200 * 1024, "the bomb was unpacked"
     assert server.get("/readyz", token=None).status_code == 200
     print(json.dumps(figures, indent=1))
