@@ -79,7 +79,7 @@ static void unlink_at(bearer **at)
     bearer_drop(b);
 }
 
-static void empty_table(void)
+void bearers_clear(void)
 {
     for (size_t i = 0; i < SLOTS; i++)
         while (slots[i])
@@ -166,10 +166,6 @@ void bearer_configure(sl_str plain, const char *role)
     if (!role_find(who.role, &who.scopes)) who.scopes = SL("");
     if (!*find(hash)) bearer_drop(bearer_put(hash, &who));
 }
-
-void bearers_setup(void) { empty_table(); }
-
-void bearers_close(void) { empty_table(); }
 
 static bool expired(const bearer *b, int64_t now) { return b->who.expires_at && now >= b->who.expires_at; }
 

@@ -26,22 +26,23 @@ struct identity {
     sl_str tenants;     /* it may act for, the first one by default; "*" = every one */
     int64_t expires_at; /* microseconds since 1970; 0 = never */
 };
-const char *
-identity_kind_name(enum identity_kind kind); /* "anonymous" "configured" "token" "user" "wallet" "outside" */
+
+/* ---- scopes.c ---- */
+/* "anonymous" "configured" "token" "user" "wallet" "outside" */
+const char *identity_kind_name(enum identity_kind kind);
 bool identity_may(const struct identity *who, sl_str scope);
-bool scope_is_open(
-    sl_str scope); /* nobody is asked for a token: no scope, or `metrics` while no token of its own is set */
+/* Nobody is asked for a token: no scope, or `metrics` while no token of its own is set. */
+bool scope_is_open(sl_str scope);
 /* Whoever holds `admin` may act for every tenant: they could give themselves the right. */
 bool identity_acts_for(const struct identity *who, sl_str tenant);
 
-/* ---- scopes.c ---- */
 enum { ROLES_MAX = 64, TOKEN_TENANTS = 32 };
 bool role_find(sl_str name, sl_str *scopes);     /* of the configuration or built in; false: no such role */
 sl_str role_names(arena *a);                     /* for messages: "admin, reader, service, user" */
 void roles_setup(const sl_str *roles, size_t n); /* each passed role_check */
 void roles_close(void);
 
-/* ---- bearers.c ---- */
+/* ---- setup.c; start and stop: revocations.c ---- */
 struct identity_config {
     const sl_str *api_tokens, *admin_tokens; /* plain; only their hashes are kept, the caller wipes its copies */
     size_t n_api_tokens, n_admin_tokens;
@@ -63,16 +64,18 @@ struct identity_config {
 };
 void identity_setup(const struct identity_config *cfg); /* also again, with new settings */
 void identity_close(void);
-sl_err
-identity_start(call *c);     /* [S] after the migrations: what was revoked is read, and from now on every 2 seconds */
+/* [S] after the migrations: what was revoked is read, and from now on every 2 seconds */
+sl_err identity_start(call *c);
 void identity_stop(call *c); /* [S] while the store is open: writes down what is not yet */
 
+/* ---- bearers.c ---- */
 /* Who a bearer token belongs to. Known ones are held in a table under their SHA-256, so that this costs one hash. */
 typedef struct bearer bearer;
 enum bearer_state { BEARER_UNKNOWN, BEARER_KNOWN, BEARER_ASK };              /* ASK: the store has to be asked */
 enum bearer_state bearer_find(sl_str plain, bearer **out, const char **why); /* KNOWN: held, in out; UNKNOWN: why */
-sl_err bearer_ask(call *c, sl_str plain, bearer **out, const char **why);    /* [S] held; SL_OK with NULL: why */
-void bearer_drop(bearer *b);                                                 /* accepts NULL */
+sl_err bearer_ask(call *c, sl_str plain, bearer **out,
+                  const char **why); /* [S] after ASK. Held; SL_OK with NULL: why, or what bearer_find said */
+void bearer_drop(bearer *b);         /* accepts NULL */
 const struct identity *bearer_identity(const bearer *b);
 
 /* ---- tokens.c: tokens made at run time ---- */

@@ -21,14 +21,8 @@ struct bearer {
 };
 
 /* ---- bearers.c ---- */
-void bearers_setup(void); /* an empty table: whoever is known by rights of older settings is looked up anew */
-void bearers_close(void);
+void bearers_clear(void);
 void bearer_configure(sl_str plain, const char *role);
-/* What is handed out once and kept as its hash: `prefix` and 256 random bits. They are no password that could be
- * guessed, so a SHA-256, here as text for the store, is as good as bcrypt would be. */
-enum { SECRET_TEXT = 43 }; /* behind the prefix */
-sl_str secret_make(arena *a, const char *prefix, sl_str *hash);
-sl_str secret_hash(arena *a, sl_str plain);
 void token_hash(sl_str plain, unsigned char out[HASH]);
 bearer *bearer_put(const unsigned char hash[HASH], const struct identity *who); /* held; who's text is copied */
 void bearers_forget(sl_str token_id); /* whoever came with it has to be looked up anew */
@@ -36,6 +30,11 @@ void bearers_forget_passing(void);    /* all but those of the configuration */
 void bearers_each(void (*visit)(bearer *b, void *arg), void *arg);
 
 /* ---- tokens.c ---- */
+/* What is handed out once and kept as its hash: `prefix` and 256 random bits. They are no password that could be
+ * guessed, so a SHA-256, here as text for the store, is as good as bcrypt would be. */
+enum { SECRET_TEXT = 43 }; /* behind the prefix */
+sl_str secret_make(arena *a, const char *prefix, sl_str *hash);
+sl_str secret_hash(arena *a, sl_str plain);
 bool token_looks_ours(sl_str plain);                                     /* the form of a token made at run time */
 sl_err token_ask(call *c, const unsigned char hash[HASH], bearer **out); /* [S] held; *out NULL: not known */
 void tokens_flush(call *c);                                              /* [S] writes down when they were used last */

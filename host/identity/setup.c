@@ -73,7 +73,7 @@ void identity_setup(const struct identity_config *cfg)
     wipe();
     auth.arena = arena_new(0);
     roles_setup(cfg->roles, cfg->n_roles);
-    bearers_setup();
+    bearers_clear(); /* whoever is known by rights of older settings is looked up anew */
     for (size_t i = 0; i < cfg->n_admin_tokens; i++)
         bearer_configure(cfg->admin_tokens[i], "admin");
     for (size_t i = 0; i < cfg->n_api_tokens; i++)
@@ -93,7 +93,7 @@ void identity_setup(const struct identity_config *cfg)
 
 void identity_close(void)
 {
-    bearers_close();
+    bearers_clear();
     roles_close();
     wipe();
 }

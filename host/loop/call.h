@@ -70,7 +70,7 @@ uint32_t call_left(const call *c);                                /* millisecond
 sl_err call_sleep(call *c, uint32_t ms);                          /* [S] */
 sl_err call_offload(call *c, void (*work)(void *arg), void *arg); /* [S] on the thread pool; never cut short */
 size_t call_count(void);                                          /* calls alive */
-void call_limit(size_t max);                                      /* call_start gives NULL beyond it */
+void call_limit(size_t max);                                      /* call_start refuses beyond it; 0 = no limit */
 void call_close_all(void);                                        /* free the pool, at exit, when call_count() is 0 */
 void call_each(void (*visit)(call *c, void *arg), void *arg);
 #endif

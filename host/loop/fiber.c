@@ -28,7 +28,7 @@ enum { STACK_FACTOR = 4 }; /* instrumented frames are larger */
 #else
 enum { STACK_FACTOR = 1 };
 #endif
-enum { DEFAULT_KIB = 64, POOL_MAX = 4096 };
+enum { DEFAULT_KIB = 64, MAX_KIB = 8192, POOL_MAX = 4096 };
 
 struct fiber {
     void *context; /* where to go on inside it */
@@ -176,7 +176,7 @@ void fiber_resume(fiber *f)
 fiber *fiber_new(size_t stack_kib, void (*fn)(void *arg), void *arg)
 {
     size_t kib = stack_kib ? stack_kib : DEFAULT_KIB;
-    if (kib > 8192) kib = 8192;
+    if (kib > MAX_KIB) kib = MAX_KIB;
     size_t page_kib = (size_t)sysconf(_SC_PAGESIZE) / 1024;
     fiber *f = take((kib + page_kib - 1) / page_kib * page_kib * 1024 * STACK_FACTOR);
     if (!f) return NULL;
@@ -194,7 +194,7 @@ fiber *fiber_current(void) { return current; }
 size_t fiber_stack_used(const fiber *f)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = f->size / page;
-    unsigned char resident[8192 * 4 / 4];
+    unsigned char resident[MAX_KIB * STACK_FACTOR / 4]; /* a page has 4 KiB or more */
     if (pages > sizeof resident || mincore(f->stack, f->size, resident)) return 0;
     for (size_t i = 0; i < pages; i++)
         if (resident[i] & 1) return f->size - i * page;

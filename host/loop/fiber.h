@@ -6,8 +6,8 @@
 
 typedef struct fiber fiber;
 
-/* A fiber with a stack of at least stack_kib (0 = 64) from the pool; the first fiber_resume runs fn(arg). When fn
- * returns the fiber goes back to the pool by itself. NULL: no memory for a stack. */
+/* A fiber with a stack of at least stack_kib (0 = 64, 8192 at the most) from the pool; the first fiber_resume runs
+ * fn(arg). When fn returns the fiber goes back to the pool by itself. NULL: no memory for a stack. */
 fiber *fiber_new(size_t stack_kib, void (*fn)(void *arg), void *arg);
 void fiber_yield(void);                  /* back to whoever resumed this fiber */
 void fiber_resume(fiber *f);             /* from outside any fiber or from another fiber */

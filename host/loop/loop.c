@@ -108,15 +108,14 @@ static void ticker_init(call *c, void *arg)
     c->name = t->name;
 }
 
-static void ticker_fire(ticker *t)
+static void on_tick(uv_timer_t *timer)
 {
+    ticker *t = timer->data;
     if (t->running || t->stopped) return;
     t->running = true;
     uint32_t limit = t->ms < 6000 ? 60000 : t->ms * 10;
     if (!call_start(0, limit, ticker_init, t, ticker_run)) t->running = false; /* too busy: the next tick comes */
 }
-
-static void on_tick(uv_timer_t *timer) { ticker_fire(timer->data); }
 
 ticker *ticker_start(const char *name, uint32_t ms, void (*fn)(call *c, void *arg), void *arg)
 {

@@ -5,9 +5,9 @@
 #include <sys/socket.h>
 
 struct ip {
-    unsigned char bytes[16];
+    unsigned char bytes[16]; /* v4 in the first four */
     bool v6;
-};                                                               /* v4 in the first four bytes */
+};
 bool ip_parse(sl_str s, struct ip *ip);                          /* no brackets, no zone */
 bool ip_from_sockaddr(const struct sockaddr *sa, struct ip *ip); /* v4-mapped becomes v4 */
 size_t ip_format(const struct ip *ip, char out[64]);

@@ -84,6 +84,15 @@ static void serve(struct conn_queue *q)
     }
 }
 
+/* Between two of these runs the loop takes what has come in for all others. */
+static void conns_put_off(uv_idle_t *next_turn)
+{
+    struct conn_queue *q = &srv.put_off[srv.put_off_now];
+    srv.put_off_now ^= 1;
+    serve(q);
+    if (!srv.put_off[srv.put_off_now].first) uv_idle_stop(next_turn);
+}
+
 /* By time, not by number: a hundred cheap requests cost the others less than one dear one, and go out in one write. */
 bool conn_spent(struct conn *c)
 {
@@ -94,15 +103,6 @@ bool conn_spent(struct conn *c)
     enqueue(&srv.put_off[srv.put_off_now], c);
     uv_idle_start(srv.next_turn, conns_put_off);
     return true;
-}
-
-/* Between two of these runs the loop takes what has come in for all others. */
-void conns_put_off(uv_idle_t *next_turn)
-{
-    struct conn_queue *q = &srv.put_off[srv.put_off_now];
-    srv.put_off_now ^= 1;
-    serve(q);
-    if (!srv.put_off[srv.put_off_now].first) uv_idle_stop(next_turn);
 }
 
 /* May another byte go into the parser? */

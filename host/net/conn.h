@@ -96,9 +96,8 @@ struct conn {
 struct server {
     bool running, draining;
     struct server_hooks hooks;
-    struct server_config cfg; /* its text pointers are not used after server_start, except name */
+    struct server_config cfg; /* its text pointers are not used once it was taken */
     char name[64];
-    char *tls_cert, *tls_key;
     struct cidr *proxies;
     size_t n_proxies;
     bool trust_unix;
@@ -121,8 +120,7 @@ void conn_eof(struct conn *c);
 void conn_work(struct conn *c);  /* parse what waits, write what is ready */
 void conn_touch(struct conn *c); /* something was added to out: conn_work will come */
 void conn_close(struct conn *c);
-bool conn_spent(struct conn *c);          /* has it used up its share of this turn? Then it is put off to the next */
-void conns_put_off(uv_idle_t *next_turn); /* their turn has come */
+bool conn_spent(struct conn *c); /* has it used up its share of this turn? Then it is put off to the next */
 void conn_check(struct conn *c, uint64_t now); /* time limits */
 size_t conn_unsent(const struct conn *c);
 /* A buffer of the connection with memory out of a small pool, and back to it. */

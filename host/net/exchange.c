@@ -12,8 +12,7 @@
 static struct {
     char text[160];
     size_t n, line;
-    uint64_t until;
-    const char *name;
+    uint64_t until; /* loop_now() */
 } common;
 
 static void refresh_common(void)
@@ -27,7 +26,6 @@ static void refresh_common(void)
     int n = snprintf(common.text, sizeof common.text, "HTTP/1.1 200 OK\r\n%s%s%sDate: %s\r\n",
                      srv.name[0] ? "Server: " : "", srv.name, srv.name[0] ? "\r\n" : "", date);
     common.n = (size_t)n;
-    common.name = srv.name;
     common.until = loop_now() + 1000 - (uint64_t)(us / 1000 % 1000);
 }
 
@@ -83,7 +81,7 @@ static bool put_head(struct conn *c, int status, const sl_pair *headers, size_t 
                      bool keep)
 {
     size_t need = sizeof common.text + 160;
-    if (loop_now() >= common.until || common.name != srv.name) refresh_common();
+    if (loop_now() >= common.until) refresh_common();
     for (size_t i = 0; i < n; i++) {
         if (headers[i].name.n > OUT_MAX || headers[i].value.n > OUT_MAX) return false;
         need += headers[i].name.n + headers[i].value.n + 4;

@@ -1,8 +1,8 @@
 /* fetch.c - outbound HTTP for handlers: one straight line from request to answer, with limits on how much goes on at
  * once. */
-#include "base/log.h"
 #include "net/fetch_op.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "observe/span.h"
 #include <signal.h>
 #include <stdlib.h>

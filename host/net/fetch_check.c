@@ -41,33 +41,6 @@ static bool refuse(struct op *op, const char *sentence)
     return false;
 }
 
-bool op_check_request(struct op *op)
-{
-    const sl_request *r = op->request;
-    sl_str method = r->method.n ? r->method : SL("GET");
-    if (!is_token(method) || method.n >= METHOD_MAX) return refuse(op, "the method must be a word such as GET");
-    if (str_equal_nocase(method, SL("CONNECT")) || str_equal_nocase(method, SL("TRACE")))
-        return refuse(op, "the methods CONNECT and TRACE are not allowed");
-    memcpy(op->method, method.p, method.n);
-    op->method[method.n] = 0;
-    if (r->n_headers > HEADERS_MAX) return refuse(op, "more than 200 headers");
-    for (uint64_t i = 0; i < r->n_headers; i++) {
-        sl_str name = r->headers[i].name;
-        if (!is_token(name) || name.n > 200)
-            return refuse(op, "a header name must be a word of letters, digits and dashes");
-        if (!is_field_value(r->headers[i].value) || r->headers[i].value.n > HEAD_MAX) {
-            op_fail(op, SL_EINVAL, "protocol", "the value of header %.*s holds a control character or is too long",
-                    STR_ARG(name));
-            return false;
-        }
-        if (!is_reserved(name)) continue;
-        op_fail(op, SL_EINVAL, "protocol", "the header %.*s is set by the host", STR_ARG(name));
-        return false;
-    }
-    op->send_body = true;
-    return op_set_url(op, r->url);
-}
-
 static char *url_part(const struct op *op, CURLUPart part, unsigned flags)
 {
     char *text = NULL;
@@ -102,7 +75,7 @@ static bool granted(struct op *op)
     return false;
 }
 
-bool op_set_url(struct op *op, sl_str url)
+static bool set_url(struct op *op, sl_str url)
 {
     if (url.n == 0 || url.n > URL_MAX) return refuse(op, "the URL is missing or longer than 8 KiB");
     for (size_t i = 0; i < url.n; i++)
@@ -115,6 +88,33 @@ bool op_set_url(struct op *op, sl_str url)
     }
     const char *wrong = take_origin(op);
     return wrong ? refuse(op, wrong) : granted(op);
+}
+
+bool op_check_request(struct op *op)
+{
+    const sl_request *r = op->request;
+    sl_str method = r->method.n ? r->method : SL("GET");
+    if (!is_token(method) || method.n >= METHOD_MAX) return refuse(op, "the method must be a word such as GET");
+    if (str_equal_nocase(method, SL("CONNECT")) || str_equal_nocase(method, SL("TRACE")))
+        return refuse(op, "the methods CONNECT and TRACE are not allowed");
+    memcpy(op->method, method.p, method.n);
+    op->method[method.n] = 0;
+    if (r->n_headers > HEADERS_MAX) return refuse(op, "more than 200 headers");
+    for (uint64_t i = 0; i < r->n_headers; i++) {
+        sl_str name = r->headers[i].name;
+        if (!is_token(name) || name.n > 200)
+            return refuse(op, "a header name must be a word of letters, digits and dashes");
+        if (!is_field_value(r->headers[i].value) || r->headers[i].value.n > HEAD_MAX) {
+            op_fail(op, SL_EINVAL, "protocol", "the value of header %.*s holds a control character or is too long",
+                    STR_ARG(name));
+            return false;
+        }
+        if (!is_reserved(name)) continue;
+        op_fail(op, SL_EINVAL, "protocol", "the header %.*s is set by the host", STR_ARG(name));
+        return false;
+    }
+    op->send_body = true;
+    return set_url(op, r->url);
 }
 
 static bool bad_redirect(struct op *op, const char *sentence)

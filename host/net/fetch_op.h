@@ -56,7 +56,6 @@ __attribute__((format(printf, 4, 5))) void op_fail(struct op *op, sl_err code, c
 
 /* ---- fetch_check.c ---- */
 bool op_check_request(struct op *op);           /* false: op_fail was called with SL_EINVAL */
-bool op_set_url(struct op *op, sl_str url);     /* the first URL */
 bool op_follow(struct op *op, sl_str location); /* the next hop; false: op_fail was called */
 bool op_build_headers(struct op *op);
 sl_str op_header(const struct op *op, const char *lower_name);

@@ -83,7 +83,15 @@ static void take_limits(const struct server_config *cfg)
     if (!srv.cfg.max_headers) srv.cfg.max_headers = 100;
 }
 
-static char *text_copy(sl_str s) { return s.n ? strndup(s.p, s.n) : NULL; }
+static SSL_CTX *read_certificate(const struct server_config *cfg, char *why, size_t why_size)
+{
+    char *cert = strndup(cfg->tls_cert.p, cfg->tls_cert.n), *key = strndup(cfg->tls_key.p, cfg->tls_key.n);
+    if (!cert || !key) abort();
+    SSL_CTX *tls = tls_context(cert, key, why, why_size);
+    free(cert);
+    free(key);
+    return tls;
+}
 
 static bool setup(const struct server_config *cfg, char *why, size_t why_size)
 {
@@ -98,9 +106,7 @@ static bool setup(const struct server_config *cfg, char *why, size_t why_size)
     struct proxies proxies;
     if (!read_proxies(cfg, &proxies, why, why_size)) return false;
     take_proxies(&proxies);
-    srv.tls_cert = text_copy(cfg->tls_cert);
-    srv.tls_key = text_copy(cfg->tls_key);
-    if (srv.tls_cert && !(srv.tls = tls_context(srv.tls_cert, srv.tls_key, why, why_size))) return false;
+    if (cfg->tls_cert.n && !(srv.tls = read_certificate(cfg, why, why_size))) return false;
     return listen_all(cfg->listen, cfg->n_listen, cfg->reuse_port, why, why_size);
 }
 
@@ -145,27 +151,20 @@ int server_reconfigure(const struct server_config *cfg, bool only_check, char *w
 {
     struct proxies proxies;
     SSL_CTX *tls = NULL;
-    char *cert = text_copy(cfg->tls_cert), *key = text_copy(cfg->tls_key);
-    bool good = !cert == !srv.tls && read_proxies(cfg, &proxies, why, why_size);
-    if (!cert != !srv.tls) snprintf(why, why_size, "TLS cannot be switched on or off while the server runs");
-    if (good && cert && key && !(tls = tls_context(cert, key, why, why_size))) {
-        free(proxies.list);
-        good = false;
+    if (!cfg->tls_cert.n != !srv.tls) {
+        snprintf(why, why_size, "TLS cannot be switched on or off while the server runs");
+        return -1;
     }
+    if (!read_proxies(cfg, &proxies, why, why_size)) return -1;
+    bool good = !srv.tls || (tls = read_certificate(cfg, why, why_size));
     if (!good || only_check) {
-        if (good) free(proxies.list);
+        free(proxies.list);
         SSL_CTX_free(tls);
-        free(cert);
-        free(key);
         return good ? 0 : -1;
     }
     take_limits(cfg);
     take_proxies(&proxies);
-    free(srv.tls_cert);
-    free(srv.tls_key);
     SSL_CTX_free(srv.tls); /* connections hold references of their own */
-    srv.tls_cert = cert;
-    srv.tls_key = key;
     srv.tls = tls;
     uv_timer_set_repeat(&sweep->timer, sweep_interval(cfg));
     return 0;
@@ -203,10 +202,7 @@ void server_close(void)
     srv.next_turn = NULL;
     SSL_CTX_free(srv.tls);
     srv.tls = NULL;
-    free(srv.tls_cert);
-    free(srv.tls_key);
     free(srv.proxies);
-    srv.tls_cert = srv.tls_key = NULL;
     srv.proxies = NULL;
     srv.n_proxies = 0;
     requests_clear();

@@ -10,8 +10,8 @@ struct exchange {
     arena *arena;               /* everything below; lives until the answer has been handed over */
     sl_str method;              /* "GET" */
     sl_str target, path, query; /* as sent; query without '?', absent if none. path is not yet percent-decoded */
-    const sl_pair
-        *headers; /* names in lower case, as sent otherwise; repeated fields joined by ", " (cookie by "; ") */
+    /* Names in lower case, as sent otherwise; repeated fields joined by ", " (cookie by "; "). */
+    const sl_pair *headers;
     size_t n_headers;
     sl_str body;         /* complete, chunks undone; "" if none */
     sl_str remote;       /* client address as text, after trusted proxies */

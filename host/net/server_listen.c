@@ -117,7 +117,7 @@ static bool listen_tcp(struct sockaddr *sa, socklen_t n, bool reuse_port, uint16
     }
     *port = ntohs(*port_of((struct sockaddr *)&got));
     ip_from_sockaddr((struct sockaddr *)&got, &ip);
-    text[ip_format(&ip, text)] = 0;
+    ip_format(&ip, text);
     snprintf(l->text, sizeof l->text, ip.v6 ? "[%s]:%u" : "%s:%u", text, *port);
     int e = uv_listen(&l->io.stream, BACKLOG, on_connection);
     errno = -e;

@@ -211,8 +211,9 @@ int posix_memalign(void **out, size_t alignment, size_t n)
 void heap_start(size_t period)
 {
     void *warm[2];
+    if (!period) return;
     void *p = mmap(NULL, BLOCKS * sizeof *heap.blocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (!period || p == MAP_FAILED) return;
+    if (p == MAP_FAILED) return;
     heap.blocks = p;
     heap.period = period;
     random_bytes(&heap.random, sizeof heap.random);

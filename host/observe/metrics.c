@@ -92,9 +92,13 @@ metric *metric_get(int kind, const char *name, const char *labels, const char *d
     return m;
 }
 
+/* v is UTF-8, and so is what is left of it: one broken character would make scrapers refuse the whole text. */
 static void add_escaped(buf *b, sl_str v)
 {
-    for (size_t i = 0; i < v.n && i < VALUE_MAX; i++) {
+    size_t n = v.n < VALUE_MAX ? v.n : VALUE_MAX;
+    while (n < v.n && n > 0 && ((unsigned char)v.p[n] & 0xc0) == 0x80)
+        n--;
+    for (size_t i = 0; i < n; i++) {
         if (v.p[i] == '\\' || v.p[i] == '"') buf_add_char(b, '\\');
         if (v.p[i] == '\n')
             buf_add_cstr(b, "\\n");
@@ -197,8 +201,6 @@ void series_observe(series *s, double v, sl_str trace, int64_t at)
     e->at = at;
 }
 
-void series_set(series *s, double v) { s->value = v; }
-
 void metric_add(metric *m, double v, const sl_str *labels, size_t n)
 {
     if (m && m->kind != SL_GAUGE) series_add(metric_series(m, labels, n), v);
@@ -206,7 +208,7 @@ void metric_add(metric *m, double v, const sl_str *labels, size_t n)
 
 void metric_set(metric *m, double v, const sl_str *labels, size_t n)
 {
-    if (m && m->kind == SL_GAUGE) series_set(metric_series(m, labels, n), v);
+    if (m && m->kind == SL_GAUGE) metric_series(m, labels, n)->value = v;
 }
 
 void metric_clear(metric *m)

@@ -13,11 +13,10 @@ enum {
 metric *metric_get(int kind, const char *name, const char *labels, const char *doc);
 void metric_add(metric *m, double v, const sl_str *labels, size_t n); /* counter or histogram (observe) */
 void metric_set(metric *m, double v, const sl_str *labels, size_t n); /* gauge */
-/* The series behind a label set, to be kept by hot paths; never NULL; lives as long as the process. */
+/* The series behind a label set, to be kept by hot paths; never NULL; lives until metric_clear. */
 typedef struct series series;
 series *metric_series(metric *m, const sl_str *labels, size_t n);
 void series_add(series *s, double v);
-void series_set(series *s, double v);
 /* As series_add on a histogram, and the trace (32 hex digits) is remembered as the bucket's exemplar. */
 void series_observe(series *s, double v, sl_str trace, int64_t at); /* at: microseconds since 1970 */
 void metric_clear(metric *m);                                       /* forget all series (one-hot gauges) */

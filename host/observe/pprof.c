@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-enum { BODY_MAX = 64 << 20, STRINGS_MAX = 1 << 20 };
+enum { BODY_MAX = 64 << 20 };
 
 /* Numbers given to things in the order in which they come: addresses to locations, names to strings. */
 struct numbering {

@@ -97,7 +97,7 @@ bool profile_start(uint32_t seconds)
 {
     void *warm[2];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (prof.busy || !own_stack()) return false;
+    if (prof.busy || seconds > PROFILE_SECONDS_MAX || !own_stack()) return false;
     prof.room = ((size_t)seconds + 1) * PROFILE_HZ * (size_t)(cores < 1 ? 1 : cores > CORES_MAX ? CORES_MAX : cores);
     void *p = mmap(NULL, prof.room * sizeof *prof.stacks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return false;

@@ -4,7 +4,8 @@
 #include "observe/symbols.h"
 
 enum { PROFILE_HZ = 100, PROFILE_SECONDS_MAX = 60 };
-/* Begin to sample all threads. False: one is being taken already, or there is no memory. On the loop thread. */
+/* Begin to sample all threads. False: one is being taken already, `seconds` is over the maximum, or there is no memory.
+ * On the loop thread. */
 bool profile_start(uint32_t seconds);
 void profile_stop(void); /* on the loop thread; then, on any: */
 /* Write what was sampled in pprof's form, gzip. False: it is too large. */

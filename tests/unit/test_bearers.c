@@ -35,14 +35,14 @@ static int setup(void **state)
     (void)state;
     fresh = true;
     reads = 0;
-    bearers_setup();
+    bearers_clear();
     bearer_configure(SL("configured"), "service");
     return 0;
 }
 static int teardown(void **state)
 {
     (void)state;
-    bearers_close();
+    bearers_clear();
     assert_int_equal(n_passing, 0);
     return 0;
 }
