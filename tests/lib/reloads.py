@@ -25,7 +25,7 @@ def start(directory, dsn="", more="", plugins=("bench", "hello", "counter"), ena
 
 def traffic(server, seconds, get="/bench/hello", post="/bench/rows", said="some body text", connections=64):
     env = dict(os.environ, TRAFFIC_TOKEN=TOKEN, TRAFFIC_GET=get, TRAFFIC_POST=post, TRAFFIC_SAID=said)
-    return subprocess.Popen(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", f"{HERE}/traffic.lua", server.url],
+    return subprocess.Popen(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", f"{HERE}/traffic.lua", server.url],
                             env=env, stdout=subprocess.PIPE, text=True)
 
 
