@@ -49,6 +49,9 @@ size_t conn_unsent(const struct conn *c)
     return c->out.n + c->wire.n + (c->writing ? uv_stream_get_write_queue_size(&c->io.stream) : 0);
 }
 
+/* libuv may have nothing left to write and still owe the callback of the last write, which counts its bytes. */
+static bool all_written(const struct conn *c) { return !c->writing && !conn_unsent(c); }
+
 static void enqueue(struct conn_queue *q, struct conn *c)
 {
     c->queue = q;
@@ -169,7 +172,7 @@ static void update_reading(struct conn *c)
  * same. */
 void conn_eof(struct conn *c)
 {
-    if (c->phase == CONN_IDLE && (c->in.n || conn_unsent(c))) {
+    if (c->phase == CONN_IDLE && (c->in.n || !all_written(c))) {
         c->eof = true;
         conn_work(c);
         return;
@@ -259,7 +262,7 @@ void conn_work(struct conn *c)
     } while (c->in.n && may_parse(c) && c->phase < CONN_FLUSH);
     if (c->phase == CONN_CLOSED) return;
     if (!c->in.n && c->in.p) spare_give(c, &c->in);
-    if (!conn_unsent(c)) {
+    if (all_written(c)) {
         if (c->phase == CONN_FLUSH)
             finish(c);
         else if (c->phase == CONN_IDLE && !c->in.n && (c->eof || srv.draining))
