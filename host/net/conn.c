@@ -101,11 +101,14 @@ bool conn_spent(struct conn *c)
 {
     uint64_t now = (uint64_t)clock_monotonic();
     if (!c->slice) c->slice = now; /* this request began in an earlier turn */
-    if (now - c->slice < SLICE_US * UINT64_C(1000)) return false;
+    return now - c->slice >= SLICE_US * UINT64_C(1000);
+}
+
+void conn_put_off(struct conn *c)
+{
     srv.stats.yields++;
     enqueue(&srv.put_off[srv.put_off_now], c);
     uv_idle_start(srv.next_turn, conns_put_off);
-    return true;
 }
 
 /* May another byte go into the parser? */

@@ -120,7 +120,8 @@ void conn_eof(struct conn *c);
 void conn_work(struct conn *c);  /* parse what waits, write what is ready */
 void conn_touch(struct conn *c); /* something was added to out: conn_work will come */
 void conn_close(struct conn *c);
-bool conn_spent(struct conn *c); /* has it used up its share of this turn? Then it is put off to the next */
+bool conn_spent(struct conn *c);               /* has it used up its share of this turn? */
+void conn_put_off(struct conn *c);             /* to the next turn: it has more requests than its share */
 void conn_check(struct conn *c, uint64_t now); /* time limits */
 size_t conn_unsent(const struct conn *c);
 /* A buffer of the connection with memory out of a small pool, and back to it. */

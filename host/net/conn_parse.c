@@ -221,7 +221,7 @@ static int on_done(llhttp_t *p)
     }
     /* The next request waits while this one is pending, while the client does not read its answers, and when others
      * should come first. */
-    return c->phase == CONN_IDLE && conn_unsent(c) < OUT_HIGH && (c->scan == c->end || !conn_spent(c)) ? 0 : HPE_PAUSED;
+    return c->phase == CONN_IDLE && conn_unsent(c) < OUT_HIGH && !conn_spent(c) ? 0 : HPE_PAUSED;
 }
 
 void parse_setup(llhttp_settings_t *s)
@@ -284,8 +284,10 @@ size_t conn_parse(struct conn *c, const char *p, size_t n)
     llhttp_errno_t e = execute(c);
     if (c->phase >= CONN_FLUSH) return n; /* nothing more is wanted */
     if (e == HPE_PAUSED) {
+        size_t used = (size_t)(llhttp_get_error_pos(&c->parser) - p);
         c->paused = true;
-        return (size_t)(llhttp_get_error_pos(&c->parser) - p);
+        if (used < n && c->phase == CONN_IDLE && conn_unsent(c) < OUT_HIGH) conn_put_off(c);
+        return used;
     }
     if (e != HPE_OK) {
         refuse_syntax(c, e);

@@ -50,6 +50,21 @@ static void pipelined_requests_were_all_answered_before_another_client(void **st
     close(other);
 }
 
+/* It waited for the loop's next turn, behind all others, though the client had sent nothing more yet. */
+static void a_dear_request_with_nothing_behind_it_put_its_connection_off(void **state)
+{
+    (void)state;
+    int fd = dial();
+    for (int i = 0; i < 5; i++) {
+        say(fd, "GET /hold?5 HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_int_equal(status_of(hear_one(fd)), 200);
+        say(fd, "POST /hold?5 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
+        assert_int_equal(status_of(hear_one(fd)), 200);
+    }
+    assert_int_equal(command('s').s.yields, 0);
+    close(fd);
+}
+
 static void two_that_pipeline_take_turns(void **state)
 {
     (void)state;
@@ -105,6 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pipelined_requests_were_all_answered_before_another_client, up_default, down),
+        cmocka_unit_test_setup_teardown(a_dear_request_with_nothing_behind_it_put_its_connection_off, up_default, down),
         cmocka_unit_test_setup_teardown(two_that_pipeline_take_turns, up_default, down),
         cmocka_unit_test_setup_teardown(requests_put_off_are_answered_in_order_though_the_client_has_closed_its_side,
                                         up_default, down),
