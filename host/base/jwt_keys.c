@@ -3,6 +3,7 @@
 #include "base/id.h"
 #include "base/p256.h"
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
@@ -109,14 +110,35 @@ static bool read_jwks(jwt_keys *k, sl_str text, char *why, size_t why_size)
     return good;
 }
 
+static bool malformed(const jwt_keys *k, char *why, size_t why_size)
+{
+    snprintf(why, why_size, "key %zu: the PEM text is malformed", k->n + 1);
+    return false;
+}
+
+/* Block by block: PEM_read_bio_PUBKEY tells a malformed key like the text's end. Other blocks are passed over. */
 static bool read_pem(jwt_keys *k, sl_str text, char *why, size_t why_size)
 {
     BIO *bio = BIO_new_mem_buf(text.p, (int)text.n);
-    EVP_PKEY *key;
+    char *name, *header;
+    unsigned char *data;
+    long n;
     bool good = true;
     if (!bio) abort();
-    while (good && (key = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL)))
-        good = add(k, key, SL(""), why, why_size);
+    ERR_clear_error();
+    while (good && PEM_read_bio(bio, &name, &header, &data, &n)) {
+        const unsigned char *at = data;
+        if (strcmp(name, PEM_STRING_PUBLIC) == 0) {
+            EVP_PKEY *key = d2i_PUBKEY(NULL, &at, n);
+            good = key ? add(k, key, SL(""), why, why_size) : malformed(k, why, why_size);
+        }
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_free(data);
+        if (good) ERR_clear_error();
+    }
+    if (good && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) good = malformed(k, why, why_size);
+    ERR_clear_error();
     BIO_free(bio);
     return good;
 }
@@ -126,7 +148,8 @@ jwt_keys *jwt_keys_read(sl_str text, char *why, size_t why_size)
     jwt_keys *k = calloc(1, sizeof *k);
     if (!k) abort();
     text = str_trim(text);
-    bool good = text.n && text.p[0] == '{' ? read_jwks(k, text, why, why_size) : read_pem(k, text, why, why_size);
+    bool good = true;
+    if (text.n) good = text.p[0] == '{' ? read_jwks(k, text, why, why_size) : read_pem(k, text, why, why_size);
     if (good && k->n == 0)
         good = snprintf(why, why_size, "there is no key in it: a JWKS document or PEM public keys (BEGIN PUBLIC KEY)") <
                0;

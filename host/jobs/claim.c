@@ -264,7 +264,7 @@ static bool claim(call *c, uint32_t room)
             engine.claim_max = room < engine.claim_max ? room / 2 + 1 : engine.claim_max / 2;
         return e == SL_ETOOBIG && engine.claim_max > 1; /* their payloads are too much for one result: fewer at once */
     }
-    if (engine.claim_max < CLAIM_MAX) engine.claim_max *= 2;
+    engine.claim_max = engine.claim_max < CLAIM_MAX / 2 ? engine.claim_max * 2 : CLAIM_MAX;
     take_rows(rows);
     for (size_t i = 0; i < n; i++) {
         struct slot *s = arms[i].slot;

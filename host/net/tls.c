@@ -68,6 +68,14 @@ static SSL_CTX *tls_failed(SSL_CTX *ctx, const char *file, const char *what, cha
     return NULL;
 }
 
+/* OpenSSL would ask on the terminal, or wait for one. */
+static int no_passphrase(char *text, int size, int writing, void *asked)
+{
+    (void)text, (void)size, (void)writing;
+    *(bool *)asked = true;
+    return -1;
+}
+
 SSL_CTX *tls_context(const char *cert, const char *key, char *why, size_t why_size)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
@@ -86,7 +94,14 @@ SSL_CTX *tls_context(const char *cert, const char *key, char *why, size_t why_si
     SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1) return tls_failed(ctx, cert, "certificate", why, why_size);
-    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1) return tls_failed(ctx, key, "key", why, why_size);
+    bool encrypted = false;
+    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, &encrypted);
+    int loaded = SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
+    if (loaded != 1)
+        return tls_failed(ctx, key, encrypted ? "key is encrypted, one without a passphrase is needed:" : "key", why,
+                          why_size);
     if (SSL_CTX_check_private_key(ctx) != 1)
         return tls_failed(ctx, key, "key does not belong to the certificate:", why, why_size);
     return ctx;

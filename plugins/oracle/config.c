@@ -12,15 +12,19 @@ static sl_str keep(char **to, sl_str s)
     return s;
 }
 
-/* Tokens stand between commas, semicolons or blanks. */
-static void split_tokens(struct oracle *o, sl_str list)
+/* Tokens stand between commas, semicolons or blanks. False: there are more than TOKENS_MAX. */
+static int split_tokens(struct oracle *o, sl_str list)
 {
     size_t from = 0;
     for (size_t i = 0; i <= list.n; i++) {
         if (i < list.n && !strchr(",; \t\r\n", list.p[i])) continue;
-        if (i > from && o->n_tokens < TOKENS_MAX) o->tokens[o->n_tokens++] = sl_lit(list.p + from, i - from);
+        if (i > from) {
+            if (o->n_tokens == TOKENS_MAX) return 0;
+            o->tokens[o->n_tokens++] = sl_lit(list.p + from, i - from);
+        }
         from = i + 1;
     }
+    return 1;
 }
 
 static void read_types(sl_call *c, struct oracle *o, char **to)
@@ -64,10 +68,13 @@ sl_err oracle_create(sl_call *c, void **self)
     read_numbers(c, o);
     o->resolver_url = keep(&to, url);
     o->resolver_key = keep(&to, key);
-    split_tokens(o, keep(&to, tokens));
+    int few_tokens = split_tokens(o, keep(&to, tokens));
     read_types(c, o, &to);
     sl_err e = SL_OK;
-    if (o->timeout_ms < 100 || o->timeout_ms > 60000)
+    if (!few_tokens)
+        e = sl_problem(c, 500, "too_many_tokens",
+                       "oracle: runner_tokens (ORACLE_RUNNER_TOKENS) holds more than 32 tokens.");
+    else if (o->timeout_ms < 100 || o->timeout_ms > 60000)
         e = sl_problem(c, 500, "bad_timeout", "oracle: timeout must be between 100ms and 60s.");
     else if (o->backoff_us < 1000)
         e = sl_problem(c, 500, "bad_backoff", "oracle: backoff (ORACLE_BACKOFF) must be at least 1ms.");

@@ -91,6 +91,14 @@ def test_runners_take_batches_without_overlap(runners):
     assert {i["id"] for i in one} | {i["id"] for i in two} == asked
 
 
+def test_tokens_beyond_the_32nd_were_left_out_without_a_word(start):
+    tokens = [f"token-{i}" for i in range(33)]
+    s = start(env={"ORACLE_RUNNER_TOKENS": ",".join(tokens[:32])})
+    assert s.post("/oracle/runner/lease", json={}, headers={"X-Oracle-Runner-Token": "token-31"}).status_code == 200
+    s = start(env={"ORACLE_RUNNER_TOKENS": ",".join(tokens)}, wait=False)
+    assert s.said("runner_tokens (ORACLE_RUNNER_TOKENS) holds more than 32 tokens")
+
+
 def test_without_tokens_there_are_no_runners(start):
     s = start()
     problem(s.post("/oracle/runner/lease", json={}, headers={"X-Oracle-Runner-Token": "x"}), 404, "no_runners")

@@ -27,6 +27,11 @@ static int teardown(void **state) { return (void)state, arena_free(a), 0; }
     "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","                          \
     "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\""
 
+#define EC_PEM                                                                                                         \
+    "-----BEGIN PUBLIC KEY-----\n"                                                                                     \
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAED1AvXF+bUF5ZBZ7xfR5+RrgyUS9/\n"                                               \
+    "EzKVq6fpUU7ca5uCZ8VWx19kfbiJZg8E2g9KgJ55fLZwXh6RVN4iuVC/dA==\n-----END PUBLIC KEY-----\n"
+
 static sl_str secret_of_the_rfc(void)
 {
     sl_str secret;
@@ -194,7 +199,12 @@ static void which_keys_are_taken(void **state)
         { "{\"keys\":5}", "no list" },
         { "{\"keys\":", "line" },
         { "", "no key" },
-        { "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "no key" },
+        { "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "malformed" },
+        { EC_PEM, NULL },
+        { "a note\n" EC_PEM "\nanother\n", NULL },
+        { EC_PEM "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "key 2" }, /* was left out unsaid */
+        { EC_PEM "-----BEGIN PUBLIC KEY-----\n!!!!\n-----END PUBLIC KEY-----\n", "key 2" },
+        { EC_PEM "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0C\n", "key 2" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

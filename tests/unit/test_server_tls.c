@@ -158,6 +158,22 @@ static void reload(void **state)
     assert_non_null(strstr(r.why, "key"));
 }
 
+/* OpenSSL asked for the passphrase on the terminal of whoever had started the server. */
+static void an_encrypted_key_is_told_apart_from_a_broken_one(void **state)
+{
+    (void)state;
+    run("openssl pkey -in %s -aes256 -passout pass:secret -out %s/locked 2>/dev/null && mv %s/locked %s", key, dir, dir,
+        key);
+    struct report r = command('t');
+    assert_int_equal(r.result, -1);
+    assert_non_null(strstr(r.why, "encrypted"));
+    assert_non_null(strstr(r.why, key));
+    run("echo rubbish > %s", key);
+    r = command('t');
+    assert_int_equal(r.result, -1);
+    assert_null(strstr(r.why, "encrypted"));
+}
+
 static void plain_http_is_told_to_use_https(void **state)
 {
     (void)state;
@@ -203,6 +219,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(alpn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(resumption, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reload, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_encrypted_key_is_told_apart_from_a_broken_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(plain_http_is_told_to_use_https, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_slow_handshake_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_client_leaves_during_a_tls_stream, set_up, tear_down),
