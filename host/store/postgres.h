@@ -94,7 +94,7 @@ struct pg_conn {
     struct pg_conn *prev, *next; /* all */
     PGconn *pq;
     uv_poll_t poll;
-    int events;
+    int fd, events; /* of the poll handle */
     enum { PG_CONNECTING, PG_READY, PG_CLOSED } state;
     unsigned refs;       /* poll handle, attempt to connect: freed at 0 */
     struct tx *tx;       /* whose transaction is open behind all that was sent */

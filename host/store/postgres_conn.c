@@ -2,9 +2,11 @@
 #include "base/log.h"
 #include "loop/loop.h"
 #include "store/postgres.h"
+#include <fcntl.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TRIES_MAX = 3 };
 
@@ -371,7 +373,14 @@ static void on_notice(void *arg, const PGresult *res)
 bool pg_conn_adopt(struct pg_conn *conn)
 {
     if (PQsetnonblocking(conn->pq, 1) || !PQenterPipelineMode(conn->pq)) return false;
-    if (uv_poll_init(loop_uv(), &conn->poll, PQsocket(conn->pq))) return false;
+    /* A descriptor of our own: libpq closes its one when the connection breaks, and the thread that connects may have
+     * the number again before we have stopped polling it. */
+    conn->fd = fcntl(PQsocket(conn->pq), F_DUPFD_CLOEXEC, 0);
+    if (conn->fd < 0) return false;
+    if (uv_poll_init(loop_uv(), &conn->poll, conn->fd)) {
+        close(conn->fd);
+        return false;
+    }
     PQsetNoticeReceiver(conn->pq, on_notice, NULL);
     conn->poll.data = conn;
     conn->refs++;
@@ -395,6 +404,7 @@ static void shut(struct pg_conn *conn)
     conn->state = PG_CLOSED;
     uv_poll_stop(&conn->poll);
     uv_close((uv_handle_t *)&conn->poll, on_closed);
+    close(conn->fd);
     PQfinish(conn->pq);
     conn->pq = NULL;
 }

