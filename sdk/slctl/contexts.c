@@ -59,6 +59,13 @@ int contexts_lock(void)
     return -1;
 }
 
+json_t *contexts_change(void)
+{
+    static int lock = -1; /* goes with the process */
+    if (lock < 0) lock = contexts_lock();
+    return contexts_read();
+}
+
 void contexts_save(json_t *config)
 {
     struct text out = { 0 };
@@ -154,6 +161,7 @@ int context_command(int argc, char **argv)
         return DONE;
     }
     if (!name) fail(USAGE, "slctl context %s NAME: the name is missing.", visible(verb));
+    config = contexts_change();
     if (strcmp(verb, "set") == 0) return set(config, name);
     context_need(config, name);
     if (strcmp(verb, "use") == 0) {

@@ -56,7 +56,7 @@ static void put(json_t *context, const char *name, const char *value)
 
 static const char *remember(const char *token, const char *refresh)
 {
-    json_t *config = contexts_load(), *contexts = json_object_get(config, "contexts");
+    json_t *config = contexts_change(), *contexts = json_object_get(config, "contexts");
     const char *name = context_name(config);
     json_t *context = json_object_get(contexts, name);
     if (!context && json_object_set_new(contexts, name, context = json_object()) != 0)
@@ -142,14 +142,14 @@ int logout_command(int argc, char **argv)
     for (int i = 0; i < argc; i++)
         if (!global_flag(argc, argv, &i)) fail(USAGE, "slctl logout: unexpected %s.", visible(argv[i]));
     options_finish();
-    json_t *config = contexts_load();
-    json_t *context = (json_t *)context_find(config, options.context);
+    const json_t *context = context_find(contexts_load(), options.context);
     bool session = json_object_get(context, "refresh_token") != NULL;
     if (!json_object_get(context, "token")) fail(USAGE, "The context holds no token.");
     options.tenant = NULL; /* a session is of no tenant, and the context's may be one that its user may not act for */
     struct answer a = session ? post("/auth/logout", NULL, false) : (struct answer){ .status = 204 };
-    json_object_del(context, "token");
-    json_object_del(context, "refresh_token");
+    json_t *config = contexts_change(), *now = (json_t *)context_find(config, options.context);
+    json_object_del(now, "token");
+    json_object_del(now, "refresh_token");
     contexts_save(config);
     if (a.failed || (a.status >= 300 && a.status != 401))
         return complain(&a); /* 401: the session had ended by itself */

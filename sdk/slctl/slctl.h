@@ -95,9 +95,10 @@ void yaml_write(struct text *out, const json_t *v);
 json_t *json_read(const char *text, size_t n, char *why, size_t why_size); /* kept; NULL: why */
 
 /* ---- contexts.c: ~/.config/slctl/config.yaml ---- */
-json_t *contexts_read(void); /* as the file is now; kept */
-int contexts_lock(void);     /* held by one slctl at a time, until it is closed; -1: not possible */
-json_t *contexts_load(void); /* kept; {} when there is no file */
+json_t *contexts_read(void);   /* as the file is now; kept */
+int contexts_lock(void);       /* held by one slctl at a time, until it is closed; -1: not possible */
+json_t *contexts_load(void);   /* kept; {} when there is no file */
+json_t *contexts_change(void); /* contexts_read under the lock, which is held from now on: a command's last step */
 void contexts_save(json_t *config);
 const json_t *context_find(json_t *config, const char *name); /* NULL name: the current one; NULL: none */
 int context_command(int argc, char **argv);

@@ -238,6 +238,23 @@ def test_contexts_keep_their_token_to_their_server(api, slctl):
 SESSION = {"token": "jwt-1", "refresh_token": "ref-1", "user": "alice", "role": "user", "tenants": ["acme", "beta"]}
 
 
+def test_a_change_to_another_context_meanwhile_was_overwritten(api):
+    c = Slctl(api.url)
+    c("context", "set", "one", "--token", "first")
+    path = c.home + "/.config/slctl/config.yaml"
+    with open(path + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as another slctl that refreshes the session of `one`
+        waiting = [c.start("context", "set", "two", "--token", "b"), c.start("context", "set", "three", "--token", "c")]
+        time.sleep(0.3)
+        config = yaml.safe_load(open(path))
+        config["contexts"]["one"]["token"] = "second"
+        with open(path, "w") as f:
+            yaml.safe_dump(config, f)
+    assert [p.wait(30) for p in waiting] == [0, 0]
+    kept = yaml.safe_load(open(path))["contexts"]
+    assert {name: kept[name]["token"] for name in kept} == {"one": "second", "two": "b", "three": "c"}
+
+
 def test_a_session_is_kept_and_goes_on_when_its_token_ends(api):
     slctl = Slctl("", None)
     slctl.env.pop("SERVICE_LAYER_ADDR")
