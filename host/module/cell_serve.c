@@ -78,6 +78,7 @@ static bool serve_enqueue(struct talk *t, struct frame *f, buf *out)
     j.json = get_str(f);
     j.attempts = get_u32(f);
     j.run_at = get_i64(f);
+    j.tenant = get_str(f);
     if (!frame_done(f)) return false;
     answer(out, t, table_jobs.enqueue(&t->c->pub, &j));
     return true;

@@ -110,13 +110,14 @@ static sl_err child_enqueue(sl_call *pub, const sl_job *job)
     if (e) return e;
     if (!job || job->size < offsetof(sl_job, run_at) + sizeof job->run_at) return SL_EINVAL;
     memcpy(&j, job, job->size < sizeof j ? job->size : sizeof j);
-    if (!sane(j.kind) || !sane(j.key) || !sane(j.json)) return SL_EINVAL;
+    if (!sane(j.kind) || !sane(j.key) || !sane(j.json) || !sane(j.tenant)) return SL_EINVAL;
     struct cell_question q = question_begin((call *)pub, FRAME_ENQUEUE);
     put_str(q.out, j.kind);
     put_str(q.out, j.key);
     put_str(q.out, j.json);
     put_u32(q.out, j.attempts);
     put_i64(q.out, j.run_at);
+    put_str(q.out, j.tenant);
     return question_end((call *)pub, q, false, &f);
 }
 

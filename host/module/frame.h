@@ -32,7 +32,7 @@ enum frame_op {
     FRAME_COMMIT,
     FRAME_PUBLISH, /* str topic, str key, str json */
     FRAME_ASK,     /* str entry, str json, u32 timeout_ms; answer: u32 there, i32 status, str type, str body */
-    FRAME_ENQUEUE, /* str kind, str key, str json, u32 attempts, i64 run_at */
+    FRAME_ENQUEUE, /* str kind, str key, str json, u32 attempts, i64 run_at, str tenant */
     FRAME_UNQUEUE, /* str kind, str key */
     FRAME_RETRY,   /* u32 delay_ms, str why */
     FRAME_FETCH,   /* u32 timeout_ms, u32 max_bytes, u32 max_redirects, str method, str url, str body, pairs; answer:

@@ -226,6 +226,11 @@ static sl_err jobs_table_enqueue(sl_call *pub, const sl_job *job)
         return refuse(c, SL_EINVAL, "enqueue", "a kind is lower-case words with dots");
     if ((!j.key.p && j.key.n) || j.key.n > KEY_MAX || !text_value(j.key))
         return refuse(c, SL_EINVAL, "enqueue", "a key is at most 256 bytes of text");
+    sl_str own = capture_fact(c, "tenant");
+    if ((!j.tenant.p && j.tenant.n) || j.tenant.n > KEY_MAX || !text_value(j.tenant))
+        return refuse(c, SL_EINVAL, "enqueue", "a tenant is at most 256 bytes of text");
+    if (j.tenant.n && own.n && !sl_same(j.tenant, own))
+        return refuse(c, SL_EDENIED, "enqueue", "the call is of another tenant than the job");
     if (j.run_at < 0 || j.attempts > ATTEMPTS_MAX)
         return refuse(c, SL_EINVAL, "enqueue", "run_at is before 1970 or attempts over 100");
     const struct entry *entry = module_entry(c->generation, SL_JOB, j.kind);
@@ -235,7 +240,7 @@ static sl_err jobs_table_enqueue(sl_call *pub, const sl_job *job)
                       "the job is another module's, and not among the plugin's grants (ask:KIND)");
     if ((e = check_message(c, "enqueue", &j.json)) || (e = check_job_input(c, entry, j.json))) return e;
     if (!j.attempts) j.attempts = entry->spec.attempts;
-    return jobs_enqueue(c, &j, capture_fact(c, "tenant"));
+    return jobs_enqueue(c, &j, j.tenant.n ? j.tenant : own);
 }
 
 static sl_err jobs_table_cancel(sl_call *pub, sl_str kind, sl_str key)

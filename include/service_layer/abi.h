@@ -223,6 +223,7 @@ typedef struct sl_job {
     uint32_t size, attempts; /* attempts 0 = the entry's own */
     sl_str kind, key, json;  /* key: at most one waiting or running job of a kind has it; absent = none */
     int64_t run_at;          /* microseconds since 1970; 0 = now */
+    sl_str tenant;           /* for whom it runs; absent = the call's. Only a call without one (a schedule) may say */
 } sl_job;
 typedef struct sl_jobs { /* "sl.jobs": all join the transaction; they open one if none is */
     uint32_t size, version;

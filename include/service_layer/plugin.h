@@ -227,7 +227,9 @@ static inline sl_err sl_ask(sl_call *c, const char *entry, sl_str json, const sl
 {
     return c->host->bus->ask(c, sl_cstr(entry), json, 0, out);
 }
-static inline sl_err sl_enqueue(sl_call *c, const char *kind, sl_str key, sl_str json, int64_t run_at)
+/* In the name of a tenant, out of a call that has none: a schedule finds what is due, a job does it for its tenant. */
+static inline sl_err sl_enqueue_for(sl_call *c, sl_str tenant, const char *kind, sl_str key, sl_str json,
+                                    int64_t run_at)
 {
     sl_job job;
     memset(&job, 0, sizeof job);
@@ -236,7 +238,12 @@ static inline sl_err sl_enqueue(sl_call *c, const char *kind, sl_str key, sl_str
     job.key = key;
     job.json = json;
     job.run_at = run_at;
+    job.tenant = tenant;
     return c->host->jobs->enqueue(c, &job);
+}
+static inline sl_err sl_enqueue(sl_call *c, const char *kind, sl_str key, sl_str json, int64_t run_at)
+{
+    return sl_enqueue_for(c, sl_lit(NULL, 0), kind, key, json, run_at);
 }
 static inline sl_err sl_cancel_job(sl_call *c, const char *kind, sl_str key)
 {

@@ -210,7 +210,8 @@ static const sl_entry entries[] = {
       .out = REQUEST, .doc = "For runners: hold a leased request longer." },
     { SL_JOB, "oracle.fetch", fetch_job, .deadline_ms = 120000, .attempts = 100, .backoff_ms = 1000,
       .doc = "Fetch one request from its sources." },
-    { SL_SCHEDULE, "oracle.tidy", tidy, .schedule = "@every 5s", .doc = "Expire requests and return lost leases." },
+    { SL_JOB, "oracle.due", due_job, .doc = "Expire one request, or return its lost lease." },
+    { SL_SCHEDULE, "oracle.tidy", tidy, .schedule = "@every 5s", .doc = "Find expired requests and lost leases." },
 };
 
 static const sl_metric metrics[] = {

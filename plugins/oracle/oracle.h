@@ -94,5 +94,5 @@ sl_err attempt_record(sl_call *c, const struct work *w, int64_t attempt, const s
 struct work work_of(const sl_rows *rows, uint32_t at); /* from a row of oracle_requests */
 
 /* ---- runner.c, tidy.c ---- */
-sl_handler runner_lease, runner_complete, runner_extend, tidy;
+sl_handler runner_lease, runner_complete, runner_extend, tidy, due_job;
 #endif

@@ -1,35 +1,50 @@
 /* tidy.c - what passes by itself: requests that expire, leases that run out, and the age of the oldest one waiting. */
 #include "oracle.h"
 
-static sl_err expire(sl_call *c)
+#define EXPIRED "expires_at is not null and expires_at <= $1"
+#define LOST    "status = 'running' and lease_until is not null and lease_until < $1"
+
+/* A schedule is of no tenant, and what it published would reach none: a job of the request's tenant does the work. */
+static sl_err find_due(sl_call *c, const char *which)
 {
     const sl_rows *rows;
-    sl_err e = sl_query(c, &rows,
-                        "select * from oracle_requests where status in ('pending', 'running') and expires_at <= $1 "
-                        "order by expires_at limit 200",
-                        sl_now(c));
+    sl_str sql = sl_format(c,
+                           "select id, tenant, run from oracle_requests where status in ('pending', 'running') and %s "
+                           "order by id limit 200",
+                           which);
+    if (!sql.p) return SL_ETOOBIG;
+    sl_value now = sl_int(sl_now(c));
+    sl_err e = c->host->store->query(c, &rows, sql, &now, 1);
     for (uint32_t i = 0; !e && i < rows->rows; i++) {
-        struct work w = work_of(rows, i);
-        e = work_expire(c, &w);
+        sl_str id = sl_cell_text(rows, i, "id");
+        sl_str key = sl_format(c, "%.*s.%lld", (int)id.n, id.p, (long long)sl_cell_int(rows, i, "run"));
+        sl_str json = sl_format(c, "{\"id\":\"%.*s\"}", (int)id.n, id.p);
+        if (!key.p || !json.p) return SL_ETOOBIG;
+        e = sl_enqueue_for(c, sl_cell_text(rows, i, "tenant"), "oracle.due", key, json, 0);
     }
     return e;
 }
 
-static sl_err return_leases(sl_call *c, const struct oracle *o)
+static sl_err return_lease(sl_call *c, const struct oracle *o, const struct work *w)
 {
-    const sl_rows *rows;
     struct attempt a = { .recorded = 1, .at_once = 1, .error_class = SL("lease") };
     attempt_fail(&a, ATTEMPT_RETRY, "lease_expired", "timeout",
                  SL("The runner that leased the request did not answer in time."));
-    sl_err e = sl_query(
-        c, &rows,
-        "select * from oracle_requests where status = 'running' and lease_until < $1 order by lease_until limit 200",
-        sl_now(c));
-    for (uint32_t i = 0; !e && i < rows->rows; i++) {
-        struct work w = work_of(rows, i);
-        e = work_settle(c, o, &w, &a, &a, 1);
-    }
-    return e;
+    return work_settle(c, o, w, &a, &a, 1);
+}
+
+/* It may have ended, or its lease been extended, since it was found. */
+sl_err due_job(void *self, sl_call *c)
+{
+    const sl_rows *rows;
+    sl_err e = sl_query(c, &rows,
+                        "select *, case when " EXPIRED " then 1 else 0 end as expired from oracle_requests where "
+                        "tenant = $2 and id = $3 and status in ('pending', 'running') and ((" EXPIRED ") or (" LOST
+                        "))",
+                        sl_now(c), sl_fact(c, "tenant"), sl_body(c, "id"));
+    if (e || rows->rows == 0) return e;
+    struct work w = work_of(rows, 0);
+    return sl_cell_int(rows, 0, "expired") ? work_expire(c, &w) : return_lease(c, self, &w);
 }
 
 static sl_err measure(sl_call *c)
@@ -47,7 +62,8 @@ static sl_err measure(sl_call *c)
 
 sl_err tidy(void *self, sl_call *c)
 {
+    (void)self;
     sl_err e = measure(c);
-    if (!e) e = expire(c);
-    return e ? e : return_leases(c, self);
+    if (!e) e = find_due(c, EXPIRED);
+    return e ? e : find_due(c, LOST);
 }

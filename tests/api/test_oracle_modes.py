@@ -75,6 +75,27 @@ def test_a_lost_lease_returns_the_request(runners):
     assert s.work(r, "complete", lease=second["lease"], result="in time").json()["result"] == "in time"
 
 
+def test_what_time_ended_was_published_to_no_tenant(start, dsn, http_source):
+    s = start(dsn, env={"ORACLE_RUNNER_TOKENS": "runner-one", "ORACLE_TTL_SECONDS": "1", "ORACLE_MAX_ATTEMPTS": "1"})
+    a, at, source = made(s, http_source, "/nobody")
+    expires = s.post(at + "/requests", json={"source_id": source}).json()["id"]
+    s.until(f"{at}/requests/{expires}", lambda b: b["status"] == "expired")
+    events = s.until("/system/events?topic=oracle.completed", lambda b: b["items"])["items"]
+    assert [e["payload"] for e in events] == [{"id": expires, "account_id": a, "status": "expired"}]
+    assert events[0]["tenant"] == "default"
+
+
+def test_a_lease_lost_for_the_last_time_was_published_to_no_tenant(start, dsn, http_source):
+    s = start(dsn, env={"ORACLE_RUNNER_TOKENS": "runner-one", "ORACLE_MAX_ATTEMPTS": "1"})
+    a, at, source = made(s, http_source, "/nobody")
+    r = s.post(at + "/requests", json={"source_id": source}).json()["id"]
+    lease = s.post("/oracle/runner/lease", json={"visibility_seconds": 1}, headers={"X-Oracle-Runner-Token": "runner-one"})
+    assert [i["id"] for i in lease.json()["items"]] == [r]
+    s.until(f"{at}/requests/{r}", lambda b: b["status"] == "dead_letter")
+    events = s.until("/system/events?topic=oracle.completed", lambda b: b["items"])["items"]
+    assert [e["payload"] for e in events] == [{"id": r, "account_id": a, "status": "dead_letter"}]
+
+
 def test_a_runner_does_not_get_a_source_that_was_disabled_meanwhile(runners):
     s = runners
     s.ask()

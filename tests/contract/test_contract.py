@@ -218,7 +218,7 @@ def test_event_reaches_its_subscriber_once(probe):
 def test_jobs(probe):
     j = post(probe, "/probe/jobs", {"name": "once"})
     assert j == {"run": "SL_OK", "again": "SL_OK", "later": "SL_OK", "cancel": "SL_OK", "unknown_kind": "SL_ENOENT",
-                 "wrong_input": "SL_EINVAL", "unsized": "SL_EINVAL", "retry_outside": "SL_ESTATE"}
+                 "wrong_input": "SL_EINVAL", "own_tenant": "SL_OK", "other_tenant": "SL_EDENIED", "unsized": "SL_EINVAL", "retry_outside": "SL_ESTATE"}
     runs = until(lambda: [r for r in get(probe, "/probe/runs")["items"] if r["job_key"] == "once"])
     time.sleep(0.3)
     runs = [r for r in get(probe, "/probe/runs")["items"] if r["kind"] == "probe.run"]

@@ -328,6 +328,10 @@ static sl_err enqueue(void *self, sl_call *c)
     put_code(&j, "cancel", sl_cancel_job(c, "probe.run", SL("later")));
     put_code(&j, "unknown_kind", sl_enqueue(c, "probe.nothing", SL("x"), SL("{}"), 0));
     put_code(&j, "wrong_input", sl_enqueue(c, "probe.run", SL("x"), SL("{\"colour\":1}"), 0));
+    put_code(&j, "own_tenant",
+             sl_enqueue_for(c, sl_fact(c, "tenant"), "probe.run", SL("mine"), SL("{\"name\":\"mine\"}"), 0));
+    put_code(&j, "other_tenant",
+             sl_enqueue_for(c, SL("somebody"), "probe.run", SL("theirs"), SL("{\"name\":\"theirs\"}"), 0));
     put_code(&j, "unsized", c->host->jobs->enqueue(c, &unsized));
     put_code(&j, "retry_outside", c->host->jobs->retry(c, 1, SL("no job")));
     return finish(c, &j);
