@@ -125,7 +125,6 @@ static bool read_pem(jwt_keys *k, sl_str text, char *why, size_t why_size)
     long n;
     bool good = true;
     if (!bio) abort();
-    ERR_clear_error();
     while (good && PEM_read_bio(bio, &name, &header, &data, &n)) {
         const unsigned char *at = data;
         if (strcmp(name, PEM_STRING_PUBLIC) == 0) {
@@ -135,7 +134,6 @@ static bool read_pem(jwt_keys *k, sl_str text, char *why, size_t why_size)
         OPENSSL_free(name);
         OPENSSL_free(header);
         OPENSSL_free(data);
-        if (good) ERR_clear_error();
     }
     if (good && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) good = malformed(k, why, why_size);
     ERR_clear_error();

@@ -207,6 +207,8 @@ static int on_chunk(llhttp_t *p)
     return HPE_PAUSED;
 }
 
+static bool free_for_another(const struct conn *c) { return c->phase == CONN_IDLE && conn_unsent(c) < OUT_HIGH; }
+
 static int on_done(llhttp_t *p)
 {
     struct conn *c = p->data;
@@ -221,7 +223,7 @@ static int on_done(llhttp_t *p)
     }
     /* The next request waits while this one is pending, while the client does not read its answers, and when others
      * should come first. */
-    return c->phase == CONN_IDLE && conn_unsent(c) < OUT_HIGH && !conn_spent(c) ? 0 : HPE_PAUSED;
+    return free_for_another(c) && !conn_spent(c) ? 0 : HPE_PAUSED;
 }
 
 void parse_setup(llhttp_settings_t *s)
@@ -286,7 +288,7 @@ size_t conn_parse(struct conn *c, const char *p, size_t n)
     if (e == HPE_PAUSED) {
         size_t used = (size_t)(llhttp_get_error_pos(&c->parser) - p);
         c->paused = true;
-        if (used < n && c->phase == CONN_IDLE && conn_unsent(c) < OUT_HIGH) conn_put_off(c);
+        if (used < n && free_for_another(c)) conn_put_off(c);
         return used;
     }
     if (e != HPE_OK) {

@@ -68,10 +68,9 @@ sl_err oracle_create(sl_call *c, void **self)
     read_numbers(c, o);
     o->resolver_url = keep(&to, url);
     o->resolver_key = keep(&to, key);
-    int few_tokens = split_tokens(o, keep(&to, tokens));
     read_types(c, o, &to);
     sl_err e = SL_OK;
-    if (!few_tokens)
+    if (!split_tokens(o, keep(&to, tokens)))
         e = sl_problem(c, 500, "too_many_tokens",
                        "oracle: runner_tokens (ORACLE_RUNNER_TOKENS) holds more than 32 tokens.");
     else if (o->timeout_ms < 100 || o->timeout_ms > 60000)

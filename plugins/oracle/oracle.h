@@ -53,6 +53,8 @@ sl_err source_missing(sl_call *c, sl_str id);
 /* ---- requests.c ---- */
 sl_handler request_create, request_list, request_get, request_cancel, request_replay;
 sl_err request_missing(sl_call *c);
+/* A job about a run of the request; joins the transaction. tenant: absent = the call's */
+sl_err request_job(sl_call *c, sl_str tenant, const char *kind, sl_str id, int64_t run, int64_t at);
 sl_err request_schedule(sl_call *c, sl_str id, int64_t run,
                         int64_t at); /* the job of the next run; joins the transaction */
 

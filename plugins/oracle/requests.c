@@ -6,12 +6,17 @@
 
 #define ENDED "('succeeded', 'failed', 'dead_letter', 'cancelled', 'expired')"
 
-sl_err request_schedule(sl_call *c, sl_str id, int64_t run, int64_t at)
+sl_err request_job(sl_call *c, sl_str tenant, const char *kind, sl_str id, int64_t run, int64_t at)
 {
     sl_str key = sl_format(c, "%.*s.%lld", (int)id.n, id.p, (long long)run);
     sl_str json = sl_format(c, "{\"id\":\"%.*s\"}", (int)id.n, id.p);
     if (!sl_given(key) || !sl_given(json)) return SL_ETOOBIG;
-    return sl_enqueue(c, "oracle.fetch", key, json, at);
+    return sl_enqueue_for(c, tenant, kind, key, json, at);
+}
+
+sl_err request_schedule(sl_call *c, sl_str id, int64_t run, int64_t at)
+{
+    return request_job(c, sl_lit(NULL, 0), "oracle.fetch", id, run, at);
 }
 
 sl_err request_missing(sl_call *c)

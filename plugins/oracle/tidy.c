@@ -1,27 +1,18 @@
 /* tidy.c - what passes by itself: requests that expire, leases that run out, and the age of the oldest one waiting. */
 #include "oracle.h"
 
-#define EXPIRED "expires_at is not null and expires_at <= $1"
-#define LOST    "status = 'running' and lease_until is not null and lease_until < $1"
+#define EXPIRED "expires_at <= $1"
+#define DUE     "status in ('pending', 'running') and (" EXPIRED " or (status = 'running' and lease_until < $1))"
 
 /* A schedule is of no tenant, and what it published would reach none: a job of the request's tenant does the work. */
-static sl_err find_due(sl_call *c, const char *which)
+static sl_err find_due(sl_call *c)
 {
     const sl_rows *rows;
-    sl_str sql = sl_format(c,
-                           "select id, tenant, run from oracle_requests where status in ('pending', 'running') and %s "
-                           "order by id limit 200",
-                           which);
-    if (!sql.p) return SL_ETOOBIG;
-    sl_value now = sl_int(sl_now(c));
-    sl_err e = c->host->store->query(c, &rows, sql, &now, 1);
-    for (uint32_t i = 0; !e && i < rows->rows; i++) {
-        sl_str id = sl_cell_text(rows, i, "id");
-        sl_str key = sl_format(c, "%.*s.%lld", (int)id.n, id.p, (long long)sl_cell_int(rows, i, "run"));
-        sl_str json = sl_format(c, "{\"id\":\"%.*s\"}", (int)id.n, id.p);
-        if (!key.p || !json.p) return SL_ETOOBIG;
-        e = sl_enqueue_for(c, sl_cell_text(rows, i, "tenant"), "oracle.due", key, json, 0);
-    }
+    sl_err e = sl_query(
+        c, &rows, "select id, tenant, run from oracle_requests where " DUE " order by updated_at limit 400", sl_now(c));
+    for (uint32_t i = 0; !e && i < rows->rows; i++)
+        e = request_job(c, sl_cell_text(rows, i, "tenant"), "oracle.due", sl_cell_text(rows, i, "id"),
+                        sl_cell_int(rows, i, "run"), 0);
     return e;
 }
 
@@ -39,8 +30,7 @@ sl_err due_job(void *self, sl_call *c)
     const sl_rows *rows;
     sl_err e = sl_query(c, &rows,
                         "select *, case when " EXPIRED " then 1 else 0 end as expired from oracle_requests where "
-                        "tenant = $2 and id = $3 and status in ('pending', 'running') and ((" EXPIRED ") or (" LOST
-                        "))",
+                        "tenant = $2 and id = $3 and " DUE,
                         sl_now(c), sl_fact(c, "tenant"), sl_body(c, "id"));
     if (e || rows->rows == 0) return e;
     struct work w = work_of(rows, 0);
@@ -64,6 +54,5 @@ sl_err tidy(void *self, sl_call *c)
 {
     (void)self;
     sl_err e = measure(c);
-    if (!e) e = find_due(c, EXPIRED);
-    return e ? e : find_due(c, LOST);
+    return e ? e : find_due(c);
 }

@@ -97,7 +97,7 @@ def test_reloads_under_traffic_lose_nothing_and_leave_nothing(serve, place):
     """100 reloads; `make bench` does 1,000. Half of the requests write a durable row."""
     s = serve("bench", dsn=f"sqlite:{place}/test.db", env={"LOG_LEVEL": "warn"})
     reloads.many(s, "bench", 10)
-    fds = reloads.descriptors(s)
+    fds, of_database = reloads.descriptors(s), reloads.descriptors(s, database=True)
     reloads.result(reloads.traffic(s, 3))  # the store's cache, the pools and the buffers have their size from here on
     memory = reloads.resident(s)
     traffic = reloads.traffic(s, 8)
@@ -109,6 +109,7 @@ def test_reloads_under_traffic_lose_nothing_and_leave_nothing(serve, place):
     assert found["reads"] > 1000 and found["writes"] > 1000
     assert ISOLATED or reloads.mapped(s, "bench") == [p for p in reloads.mapped(s, "bench") if ".111.so" in p] and len(reloads.mapped(s, "bench")) == 1
     until(lambda: reloads.descriptors(s) <= fds, seconds=10)  # the clients' connections close a moment later
+    assert reloads.descriptors(s, database=True) <= of_database + 4  # two side threads, each the file and its log
     assert reloads.resident(s) < memory + 16 * 1024
     module = reloads.settled(s, "bench")
     assert module["last_unload"]["proven"] and module["parked"] == 0 and len(module["generations"]) == 1

@@ -49,12 +49,12 @@ def resident(server):
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
-def descriptors(server):
-    """How many are open, the database's left out: the store's threads open theirs when they first have work."""
+def descriptors(server, database=False):
+    """How many are open, the database's left out, or only those: the store's threads open theirs when they first have work."""
     count, of = 0, f"/proc/{server.process.pid}/fd"
     for each in os.listdir(of):
         try:
-            count += ".db" not in os.readlink(f"{of}/{each}")
+            count += (".db" in os.readlink(f"{of}/{each}")) == database
         except FileNotFoundError:  # closed meanwhile
             pass
     return count

@@ -190,12 +190,13 @@ static void goes_and_comes(call *c)
         CHECK(!store_stats().up);
         uint64_t start = uv_hrtime();
         CHECK_ERR(query(c, NULL, "select 1"), SL_EUNAVAIL);
-        CHECK(uv_hrtime() - start < 1500000000 && strstr(store_error(c), "cannot be reached"));
+        CHECK(uv_hrtime() - start < 100000000 && strstr(store_error(c), "cannot be reached"));
         call_offload(c, start_again, NULL);
-        UNTIL(c, load.ok > before + 50 && store_stats().up);
+        call_sleep(c, 1800);
+        CHECK(load.ok > before + 50 && store_stats().up);
         load.stop = true;
         join(c);
-        CHECK(load.unavailable > 0 && load.longest < 8000);
+        CHECK(load.unavailable > 0 && load.longest < 3500);
         check_acked(c);
         store_close(c);
     }
@@ -227,15 +228,15 @@ static void frozen(call *c)
     for (int i = 0; i < 4; i++)
         spawn(read_in_vain, 300), spawn(write_in_vain, 300);
     join(c);
-    CHECK(uv_hrtime() - start < 3000000000);
-    UNTIL(c,
-          store_stats().open == 0); /* the statements did not stop: their connections are given up, new ones not had */
+    CHECK(uv_hrtime() - start < 1000000000);
+    call_sleep(c, 6000); /* the statements did not stop; the connections are given up, and new ones are not to be had */
+    CHECK_ERR(store_stats().open, 0);
     call_sleep(c, 2500);
     world.seen[0] = SL_EUNAVAIL;
     spawn(read_in_vain, 1000);
     join(c);
     freeze("CONT");
-    UNTIL(c, store_stats().up);
+    call_sleep(c, 3000);
     CHECK_ERR((int)number(c, "select count(*) from things"), 0);
     store_close(c);
 }
